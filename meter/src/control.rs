@@ -1,0 +1,123 @@
+//! Start and stop from outside: signals, and the line `go` and the end of standard input.
+
+use std::{
+    io::{self, BufRead},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use crate::{Error, Result};
+
+/// The wish that everything ends, shared by all threads of a tool. Hot loops look at it with one
+/// plain load; whoever blocks does so for a bounded time and looks again.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// A wish not yet raised.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks everyone to end.
+    pub fn raise(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    /// Whether someone asked.
+    #[must_use]
+    #[inline]
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What the controller said on standard input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Wait,
+    Go,
+    Stop,
+}
+
+/// The way into a tool from outside.
+pub struct Control {
+    stop: Stop,
+    controlled: Option<Arc<(Mutex<Order>, Condvar)>>,
+}
+
+impl Control {
+    /// Lets SIGINT and SIGTERM raise the stop flag; with `controlled`, standard input rules as well:
+    /// the line `go` starts, its end stops.
+    ///
+    /// # Errors
+    /// When the handlers or the reading thread can't be set up.
+    pub fn install(controlled: bool) -> Result<Self> {
+        let stop = Stop::new();
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&stop.0))
+                .map_err(|error| Error::system(format!("install a handler for signal {signal}"), error))?;
+        }
+        let controlled = controlled.then(|| listen(stop.clone())).transpose()?;
+        Ok(Self { stop, controlled })
+    }
+
+    /// A control that nobody holds: for tests and for tools run as a library.
+    #[must_use]
+    pub fn detached() -> Self {
+        Self { stop: Stop::new(), controlled: None }
+    }
+
+    /// The stop flag, to hand to workers.
+    #[must_use]
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Blocks until the controller says `go` or goes away; returns at once for a tool that is not controlled.
+    /// Gives whether to go.
+    #[must_use]
+    pub fn wait_for_go(&self) -> bool {
+        if let Some(orders) = &self.controlled {
+            let (order, changed) = &**orders;
+            let mut order = order.lock().unwrap_or_else(PoisonError::into_inner);
+            while *order == Order::Wait && !self.stop.is_raised() {
+                // Woken now and then: a signal raises the flag without telling the condition variable.
+                let period = std::time::Duration::from_millis(20);
+                order = changed.wait_timeout(order, period).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            if *order == Order::Stop {
+                self.stop.raise();
+            }
+        }
+        !self.stop.is_raised()
+    }
+}
+
+/// Reads orders from standard input on a thread of its own, until its end.
+fn listen(stop: Stop) -> Result<Arc<(Mutex<Order>, Condvar)>> {
+    let orders = Arc::new((Mutex::new(Order::Wait), Condvar::new()));
+    let teller = Arc::clone(&orders);
+    let tell = move |order: Order| {
+        *teller.0.lock().unwrap_or_else(PoisonError::into_inner) = order;
+        teller.1.notify_all();
+    };
+    thread::Builder::new()
+        .name("control".into())
+        .stack_size(64 << 10)
+        .spawn(move || {
+            for line in io::stdin().lock().lines().map_while(io::Result::ok) {
+                if line.trim() == "go" {
+                    tell(Order::Go);
+                }
+            }
+            stop.raise();
+            tell(Order::Stop);
+        })
+        .map_err(|error| Error::system("start the control thread", error))?;
+    Ok(orders)
+}

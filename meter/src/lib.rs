@@ -1,0 +1,34 @@
+//! What every iomatrix tool means alike: what is measured, by which clock, in which units.
+//!
+//! A figure of `diskprobe` can stand beside one of `udpsend` only because both came from here: the
+//! same clock ([`clock`]), the same schedule of intended times ([`pacer`]), the same histogram
+//! ([`histogram`]), the same accounting of CPU time and interrupts ([`usage`], [`interrupts`]), the
+//! same records ([`record`]). The life of a tool, from its command line to its exit code, is
+//! [`tool`] and [`session`].
+//!
+//! It holds no workload, no table, no colour and nothing about domains. The single piece of global
+//! state is the signal handler that [`control`] installs, because a process has only one.
+
+pub mod cli;
+pub mod clock;
+pub mod control;
+pub mod counter;
+pub mod cpulist;
+pub mod crew;
+pub mod error;
+pub mod histogram;
+pub mod host;
+pub mod interrupts;
+pub mod pacer;
+pub mod placement;
+pub mod random;
+pub mod record;
+pub mod relay;
+pub mod session;
+pub mod sys;
+pub mod tool;
+pub mod units;
+pub mod usage;
+pub mod wait;
+
+pub use error::{Error, ErrorKind, Result};

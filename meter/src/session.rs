@@ -1,0 +1,193 @@
+//! One measurement from its `start` record to its `summary`: the order that every tool keeps.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{
+    Error, Result,
+    control::{Control, Stop},
+    host::HostFacts,
+    record::{Body, Kind, SCHEMA_VERSION, Sink, Stamp},
+};
+
+/// Name and version of a tool.
+#[derive(Clone, Copy, Debug)]
+pub struct Tool {
+    /// The program's name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+}
+
+/// The body of the `start` record.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Start<C> {
+    /// The tool's name.
+    pub tool: &'static str,
+    /// The tool's version.
+    pub version: &'static str,
+    /// Version of the records' schema.
+    pub schema: u32,
+    /// What was resolved from the command line: defaults filled in, choices made.
+    pub config: C,
+    /// The machine.
+    pub host: HostFacts,
+}
+
+impl<C: fmt::Display> fmt::Display for Start<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.config)
+    }
+}
+
+/// The body of the `ready` record: nothing but the envelope.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Ready {}
+
+impl fmt::Display for Ready {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
+}
+
+/// The body of the `error` record.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Failure {
+    /// The class of the error.
+    pub kind: crate::ErrorKind,
+    /// What failed, on what, and what to try.
+    pub message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// The body of the `summary` record: the tool's own keys, what was chosen or noticed, and why the
+/// result can't be trusted, if so.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Summary<B> {
+    /// The tool's own keys.
+    #[serde(flatten)]
+    pub result: B,
+    /// Choices that were left to the tool and things worth knowing; they do not harm the result.
+    pub notes: Vec<String>,
+    /// Why the result can't be trusted; empty for a valid result, else the exit code is 4.
+    pub warnings: Vec<String>,
+}
+
+impl<B: fmt::Display> fmt::Display for Summary<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.result)?;
+        self.notes.iter().try_for_each(|note| write!(f, "\nnote: {note}"))
+    }
+}
+
+/// What became of a measurement whose summary was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A valid result. Exit code 0.
+    Valid,
+    /// Finished, but the result can't be trusted. Exit code 4.
+    Untrusted,
+}
+
+/// A tool's way to tell what it does, in the order that controllers rely on: [`Session::start`],
+/// [`Session::ready`], samples, [`Session::summary`].
+pub struct Session<'a> {
+    tool: Tool,
+    sink: &'a mut dyn Sink,
+    control: &'a Control,
+    dry_run: bool,
+    verdict: Verdict,
+}
+
+impl<'a> Session<'a> {
+    /// A session that tells `sink` and listens to `control`; with `dry_run` it ends after `start`.
+    pub fn new(tool: Tool, sink: &'a mut dyn Sink, control: &'a Control, dry_run: bool) -> Self {
+        Self { tool, sink, control, dry_run, verdict: Verdict::Valid }
+    }
+
+    /// The stop flag, to hand to workers.
+    #[must_use]
+    pub fn stop(&self) -> Stop {
+        self.control.stop()
+    }
+
+    /// Gives the `start` record; the result says whether to go on (not after `--dry-run`).
+    ///
+    /// # Errors
+    /// When the record can't be written.
+    pub fn start(&mut self, config: &(impl Serialize + fmt::Display)) -> Result<bool> {
+        let Tool { name, version } = self.tool;
+        let host = HostFacts::collect();
+        self.tell(Kind::Start, &Start { tool: name, version, schema: SCHEMA_VERSION, config, host })?;
+        Ok(!self.dry_run)
+    }
+
+    /// Gives the `ready` record and, under `--controlled`, waits for `go`. When the result is `false`
+    /// the controller is gone or a signal came: the stop flag is raised, and the tool does no work
+    /// but still gives its summary.
+    ///
+    /// # Errors
+    /// When the record can't be written.
+    pub fn ready(&mut self) -> Result<bool> {
+        self.tell(Kind::Ready, &Ready {})?;
+        Ok(self.control.wait_for_go())
+    }
+
+    /// Gives one sample.
+    ///
+    /// # Errors
+    /// When the record can't be written.
+    pub fn sample(&mut self, sample: &impl Body) -> Result<()> {
+        self.tell(Kind::Sample, sample)
+    }
+
+    /// Gives the summary. `warnings` say why the result can't be trusted and make the exit code 4;
+    /// people read them on standard error.
+    ///
+    /// # Errors
+    /// When the record can't be written.
+    pub fn summary(
+        &mut self,
+        result: &(impl Serialize + fmt::Display),
+        notes: Vec<String>,
+        warnings: Vec<String>,
+    ) -> Result<()> {
+        for warning in &warnings {
+            eprintln!("{}: warning: {warning}", self.tool.name);
+        }
+        if !warnings.is_empty() {
+            self.verdict = Verdict::Untrusted;
+        }
+        self.tell(Kind::Summary, &Summary { result, notes, warnings })
+    }
+
+    /// Gives the `error` record; text for people goes to standard error instead.
+    ///
+    /// # Errors
+    /// When the record can't be written.
+    pub fn failure(&mut self, error: &Error) -> Result<()> {
+        self.tell(Kind::Error, &Failure { kind: error.kind(), message: error.full_text() })
+    }
+
+    /// What became of the measurement so far.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    fn tell(&mut self, kind: Kind, body: &dyn Body) -> Result<()> {
+        self.sink
+            .record(kind, Stamp::now(), body)
+            .map_err(|error| Error::system("write a record to standard output", error))
+    }
+}
