@@ -1,0 +1,109 @@
+//! When to be busy: windows in absolute time, fixed before anything runs.
+
+use meter::random::Random;
+
+use crate::Duty;
+
+/// One stretch of the schedule, in nanoseconds after the schedule's zero: busy from `begin_ns` for
+/// `busy_ns`, idle until `end_ns`, where the next one begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Where the busy part begins.
+    pub begin_ns: u64,
+    /// How long it is.
+    pub busy_ns: u64,
+    /// Where the next window begins.
+    pub end_ns: u64,
+}
+
+/// Windows without end.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    at_ns: u64,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Cycle { duty: Duty, period_ns: u64, number: u64 },
+    Random { random: Random, mean_busy_ns: f64, mean_idle_ns: f64 },
+}
+
+impl Schedule {
+    /// The same share of every period. After any number of periods the sum of the busy parts is off
+    /// by less than a nanosecond.
+    #[must_use]
+    pub fn cycle(duty: Duty, period_ns: u64) -> Self {
+        Self { at_ns: 0, kind: Kind::Cycle { duty, period_ns, number: 0 } }
+    }
+
+    /// Busy and idle times of random length, exponential and independent, with means of `duty` and the
+    /// rest of `period_ns`; the same for the same seed.
+    #[must_use]
+    pub fn random(duty: Duty, period_ns: u64, seed: u64) -> Self {
+        let mean_busy_ns = period_ns as f64 * duty.percent() / 100.0;
+        let kind = Kind::Random {
+            random: Random::new(seed),
+            mean_busy_ns,
+            mean_idle_ns: period_ns as f64 - mean_busy_ns,
+        };
+        Self { at_ns: 0, kind }
+    }
+
+    /// Takes the next window.
+    pub fn take(&mut self) -> Window {
+        let begin_ns = self.at_ns;
+        let (busy_ns, length_ns) = match &mut self.kind {
+            Kind::Cycle { duty, period_ns, number } => {
+                // The difference of two exact sums, so that no rounding error adds up.
+                let until = |periods: u64| duty.of_ns(period_ns.saturating_mul(periods));
+                let busy_ns = until(*number + 1) - until(*number);
+                *number += 1;
+                (busy_ns, *period_ns)
+            }
+            Kind::Random { random, mean_busy_ns, mean_idle_ns } => {
+                let busy_ns = (-*mean_busy_ns * random.unit().ln()) as u64;
+                let idle_ns = (-*mean_idle_ns * random.unit().ln()) as u64;
+                (busy_ns, (busy_ns + idle_ns).max(1))
+            }
+        };
+        self.at_ns = begin_ns.saturating_add(length_ns);
+        Window { begin_ns, busy_ns, end_ns: self.at_ns }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_busy_parts_add_up_exactly(duty in 1_u32..=100, period_ns in 1_000_u64..1_000_000_000, periods in 1_usize..300) {
+            let duty: Duty = format!("{duty}").parse().unwrap();
+            let mut schedule = Schedule::cycle(duty, period_ns);
+            let windows: Vec<Window> = (0..periods).map(|_| schedule.take()).collect();
+            let busy: u64 = windows.iter().map(|window| window.busy_ns).sum();
+            prop_assert_eq!(busy, duty.of_ns(period_ns * periods as u64));
+            for pair in windows.windows(2) {
+                prop_assert_eq!(pair[0].end_ns, pair[1].begin_ns);
+                prop_assert!(pair[0].begin_ns + pair[0].busy_ns <= pair[0].end_ns);
+            }
+        }
+    }
+
+    #[test]
+    fn random_windows_keep_the_mean_and_repeat_with_the_seed() {
+        let take = |seed| {
+            let mut schedule = Schedule::random("30".parse().unwrap(), 1_000_000, seed);
+            (0..20_000).map(|_| schedule.take()).collect::<Vec<_>>()
+        };
+        let windows = take(3);
+        assert_eq!(windows, take(3));
+        assert_ne!(windows, take(4));
+        let busy: u64 = windows.iter().map(|window| window.busy_ns).sum();
+        let share = busy as f64 / windows.last().unwrap().end_ns as f64;
+        assert!((share - 0.3).abs() < 0.01, "{share}");
+    }
+}

@@ -1,0 +1,191 @@
+//! One worker: follows the schedule and fills its busy windows with work.
+//!
+//! A window is opened by an absolute sleep that ends early by the lateness of the earlier ones, and
+//! closed when it has received the CPU time that it asked for, or where the next one begins. What it
+//! got too much or too little — the last slice of work, the CPU time of the sleep itself, time that
+//! others took — is carried into the next window, up to a window's length, so that errors cancel
+//! instead of adding up. What can't be had that way is missing load, and the account shows it.
+
+use meter::{Result, clock, control::Stop};
+
+use crate::{
+    account::Account,
+    kernel::Work,
+    ledger::Ledger,
+    schedule::{Schedule, Window},
+};
+
+/// Longest sleep before the stop flag is looked at again, in nanoseconds.
+const STOP_CHECK_NS: u64 = 20_000_000;
+/// A wake-up that is later than this was kept waiting by somebody else: nothing to learn from it.
+const LATENESS_CAP_NS: u64 = 1_000_000;
+
+/// A worker with all that it needs, ready to run.
+pub struct Worker<'a> {
+    /// When to be busy.
+    pub schedule: Schedule,
+    /// What to do then.
+    pub work: Box<dyn Work>,
+    /// Raised when everything shall end.
+    pub stop: &'a Stop,
+    /// Where it tells how far it is.
+    pub ledger: &'a Ledger,
+    /// How many operations to do at most.
+    pub operations_left: u64,
+}
+
+/// The state that goes from one window to the next.
+struct Course {
+    /// Time owed to (positive) or by (negative) the next window.
+    carry_ns: i64,
+    /// CPU time at the end of the last window.
+    cpu_mark_ns: u64,
+    /// How late wake-ups are, smoothed.
+    lateness_ns: u64,
+    /// CPU time that a wake-up costs, smoothed: windows shorter than that are not worth one.
+    overhead_ns: u64,
+    account: Account,
+}
+
+impl Worker<'_> {
+    /// Follows the schedule, whose zero is `zero_ns`, to the time `until_ns`, leaving out of the account
+    /// what happens before `from_ns`. Ends early when stopped, when the operations are done, or when
+    /// the work fails; the account then tells how far it came, beside the error.
+    pub fn run(mut self, zero_ns: u64, from_ns: u64, until_ns: u64) -> (Account, Result<()>) {
+        self.ledger.open();
+        let cpu_mark_ns = clock::thread_cpu_ns();
+        let mut course = Course {
+            carry_ns: 0,
+            cpu_mark_ns,
+            lateness_ns: 0,
+            overhead_ns: 0,
+            account: Account::begin(from_ns.max(zero_ns), cpu_mark_ns, 0),
+        };
+        let mut warming = from_ns > zero_ns;
+        let mut outcome = Ok(());
+        while outcome.is_ok() && !self.is_over() {
+            let window = shifted(self.schedule.take(), zero_ns);
+            if window.begin_ns >= until_ns {
+                break;
+            }
+            if warming && window.begin_ns >= from_ns {
+                warming = false;
+                let done = self.ledger.operations.value();
+                course.account = Account::begin(window.begin_ns, clock::thread_cpu_ns(), done);
+            }
+            outcome = self.window(&mut course, window, until_ns);
+        }
+        if outcome.is_ok() && !self.is_over() {
+            self.sleep_until(until_ns);
+        }
+        self.ledger.close();
+        course.account.end(
+            clock::now_ns().min(until_ns),
+            clock::thread_cpu_ns(),
+            self.ledger.operations.value(),
+        );
+        (course.account, outcome)
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.is_raised() || self.operations_left == 0
+    }
+
+    /// One window: sleep until it begins, work until it has received what it asks for.
+    fn window(&mut self, course: &mut Course, window: Window, until_ns: u64) -> Result<()> {
+        let limit_ns = window.end_ns.min(until_ns);
+        let length_ns = limit_ns - window.begin_ns;
+        let demanded_ns = window.busy_ns.min(length_ns);
+        let always_busy = window.busy_ns == window.end_ns - window.begin_ns;
+        let owed_ns = if always_busy { i64::MAX } else { demanded_ns as i64 + course.carry_ns };
+        if owed_ns <= course.overhead_ns as i64 {
+            course.carry_ns = owed_ns;
+            course.account.period(length_ns, demanded_ns, 0);
+            return Ok(());
+        }
+        let mut now = clock::now_ns();
+        if now < window.begin_ns {
+            now = self.wake_at(course, window.begin_ns);
+        }
+        let begin_ns = now;
+        let cpu_begin_ns = clock::thread_cpu_ns();
+        course.overhead_ns = smooth(course.overhead_ns, cpu_begin_ns.saturating_sub(course.cpu_mark_ns));
+        let mut outcome = Ok(());
+        // What the sleep itself cost counts as received: it was CPU time of this load as well.
+        let mut received_ns = cpu_begin_ns.saturating_sub(course.cpu_mark_ns);
+        while outcome.is_ok() && now < limit_ns && !self.is_over() && (received_ns as i64) < owed_ns {
+            let missing_ns = owed_ns as u64 - received_ns;
+            (now, outcome) = self.work_until(now.saturating_add(missing_ns).min(limit_ns));
+            received_ns = clock::thread_cpu_ns().saturating_sub(course.cpu_mark_ns);
+        }
+        let cpu_end_ns = course.cpu_mark_ns + received_ns;
+        course.account.denied_ns +=
+            now.saturating_sub(begin_ns).saturating_sub(cpu_end_ns.saturating_sub(cpu_begin_ns));
+        if self.is_over() {
+            // Ended early: nothing more was demanded than what there was time for.
+            let length_ns = now.saturating_sub(window.begin_ns);
+            course.account.period(length_ns, demanded_ns.min(length_ns), received_ns);
+        } else {
+            course.account.period(length_ns, demanded_ns, received_ns);
+        }
+        course.cpu_mark_ns = cpu_end_ns;
+        if !always_busy {
+            // Whoever owes more than a whole window will never be paid: that is missing load.
+            let bound_ns = length_ns as i64;
+            course.carry_ns = (owed_ns - received_ns as i64).clamp(-bound_ns, bound_ns);
+        }
+        outcome
+    }
+
+    /// Sleeps until the window's begin, early by the usual lateness, and gives the time then.
+    fn wake_at(&self, course: &mut Course, begin_ns: u64) -> u64 {
+        let wake_ns = begin_ns - course.lateness_ns.min(begin_ns);
+        self.sleep_until(wake_ns);
+        let now = clock::now_ns();
+        let late_ns = now.saturating_sub(wake_ns);
+        if late_ns < LATENESS_CAP_NS {
+            course.lateness_ns = smooth(course.lateness_ns, late_ns);
+        }
+        course.account.begin_error.record(now as f64 - begin_ns as f64);
+        now
+    }
+
+    fn sleep_until(&self, deadline_ns: u64) {
+        let mut now = clock::now_ns();
+        while now < deadline_ns && !self.stop.is_raised() {
+            if clock::sleep_until_ns(deadline_ns.min(now + STOP_CHECK_NS)).is_err() {
+                return;
+            }
+            now = clock::now_ns();
+        }
+    }
+
+    /// Works until that time and gives the time when it stopped.
+    fn work_until(&mut self, end_ns: u64) -> (u64, Result<()>) {
+        let slice = self.work.slice();
+        let mut now = clock::now_ns();
+        while now < end_ns && !self.is_over() {
+            let operations = slice.min(self.operations_left);
+            if let Err(error) = self.work.run(operations) {
+                return (clock::now_ns(), Err(error));
+            }
+            self.operations_left -= operations;
+            self.ledger.operations.add(operations);
+            now = clock::now_ns();
+        }
+        (now, Ok(()))
+    }
+}
+
+fn shifted(window: Window, zero_ns: u64) -> Window {
+    Window {
+        begin_ns: zero_ns + window.begin_ns,
+        busy_ns: window.busy_ns,
+        end_ns: zero_ns.saturating_add(window.end_ns),
+    }
+}
+
+/// Exponential smoothing over about eight values; the first one counts in full.
+fn smooth(mean: u64, value: u64) -> u64 {
+    if mean == 0 { value } else { (mean * 7 + value) / 8 }
+}
