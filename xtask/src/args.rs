@@ -1,0 +1,100 @@
+//! The command line of `cargo xtask`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::matrix::plans_folder;
+
+/// The coordinator of iomatrix: plans, domains, trials, results, reports.
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask", version)]
+pub struct XtaskArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: XtaskCommand,
+}
+
+/// What the coordinator can do.
+#[derive(Subcommand, Debug)]
+pub enum XtaskCommand {
+    /// Build the tools, set up domains, run all cells of a plan and make the report
+    Matrix(MatrixArgs),
+    /// Make summary and report of a results folder again, from its journal alone
+    Report(ReportArgs),
+    /// Build the tools as static binaries for guests, with checksums
+    Dist(DistArgs),
+    /// Write the JSON schemas of all records to docs/schema
+    Schema(SchemaArgs),
+}
+
+/// Arguments of `matrix`.
+#[derive(Args, Debug)]
+pub struct MatrixArgs {
+    /// The plan to run [default: plans/ipsj-2010.toml]
+    #[arg(long, value_name = "FILE", conflicts_with = "quick")]
+    pub plan: Option<PathBuf>,
+
+    /// The same cells, small and short (plans/quick.toml)
+    #[arg(long)]
+    pub quick: bool,
+
+    /// Only cells whose name matches, such as `disk/virtual/*`; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub only: Vec<String>,
+
+    /// Not the cells whose name matches; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub skip: Vec<String>,
+
+    /// Trials per cell [default: the plan's]
+    #[arg(long, value_name = "N")]
+    pub repetitions: Option<u32>,
+
+    /// Seed of the order of trials [default: the plan's]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Where results go
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+}
+
+impl MatrixArgs {
+    /// The plan's file.
+    pub fn plan_path(&self) -> PathBuf {
+        match (&self.plan, self.quick) {
+            (Some(plan), _) => plan.clone(),
+            (None, true) => plans_folder().join("quick.toml"),
+            (None, false) => plans_folder().join("ipsj-2010.toml"),
+        }
+    }
+}
+
+/// Arguments of `report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// The results folder
+    #[arg(value_name = "DIR", default_value = "results/latest")]
+    pub folder: PathBuf,
+}
+
+/// Arguments of `dist`.
+#[derive(Args, Debug)]
+pub struct DistArgs {
+    /// Where the binaries go
+    #[arg(long, value_name = "DIR", default_value = "dist")]
+    pub out: PathBuf,
+}
+
+/// Arguments of `schema`.
+#[derive(Args, Debug)]
+pub struct SchemaArgs {
+    /// Change nothing; fail if the files are not what they should be
+    #[arg(long)]
+    pub check: bool,
+}

@@ -1,0 +1,293 @@
+//! The journal: every finished trial is one line, synced before the next begins. Nothing is ever
+//! changed in it; summary and report are made from it alone.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Version of the journal's lines.
+pub const SCHEMA_VERSION: u32 = 1;
+/// Name of the file in a results folder.
+pub const FILE_NAME: &str = "journal.jsonl";
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "snake_case")]
+pub enum Line {
+    /// The first line.
+    Header(Box<Header>),
+    /// One trial.
+    Trial(Box<Trial>),
+}
+
+/// What holds for all trials of a results folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// Version of the journal's lines.
+    pub schema: u32,
+    /// Version of this program.
+    pub version: String,
+    /// SHA-256 of `plan.toml` as stored, in hexadecimal.
+    pub plan_sha256: String,
+    /// Seed of the order.
+    pub seed: u64,
+    /// When it began, in nanoseconds since 1970-01-01 UTC.
+    pub started_wall_ns: u64,
+    /// What kind of place this was, in words that belong on every page of a report, such as "network
+    /// namespaces on one kernel, no hypervisor".
+    pub platform: String,
+    /// Facts of the machine (see `meter::host::HostFacts`).
+    pub host: Value,
+    /// For each domain, the CPUs that it really got, such as `0-1`.
+    pub domain_cpus: BTreeMap<String, String>,
+    /// Things that a reader must know: shared CPUs, missing rights.
+    pub notes: Vec<String>,
+    /// SHA-256 of each tool's binary, in hexadecimal.
+    pub tools_sha256: BTreeMap<String, String>,
+    /// Names of the cells, in the plan's order.
+    pub cells: Vec<String>,
+    /// Trials planned.
+    pub trials: u64,
+}
+
+/// How a trial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Measured, with its load proved.
+    Completed,
+    /// Measured, but not to be trusted: the load did not run as it should, or the probe says so itself.
+    Invalid,
+    /// Something broke; `stage` and `reason` say where and what.
+    Failed,
+    /// It took longer than the plan allows.
+    TimedOut,
+    /// It can't run here, for the `reason` given.
+    Skipped,
+}
+
+impl Outcome {
+    /// All outcomes, in the order in which they are listed.
+    pub const ALL: [Self; 5] = [Self::Completed, Self::Invalid, Self::Failed, Self::TimedOut, Self::Skipped];
+
+    /// Its name, as in the journal.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Invalid => "invalid",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed-out",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// One execution of a cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Its number in the order of execution, from 0.
+    pub sequence: u64,
+    /// Name of the cell.
+    pub cell: String,
+    /// Which repetition of the cell, from 0.
+    pub repetition: u32,
+    /// 0, or 1 for the one repetition of an invalid trial.
+    pub attempt: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Where it broke: `attach`, `load`, `proof`, `probe`, `stop` …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// Why it is not `completed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it began, in nanoseconds since 1970-01-01 UTC.
+    pub started_wall_ns: u64,
+    /// How long all of it took, in seconds: attaching, starting the load, proving it, measuring, stopping.
+    pub wall_s: f64,
+    /// How long the probe ran, in seconds, precondition included.
+    pub probe_s: f64,
+    /// The probe's numbers by the names of the plan's metrics. What the probe could not tell is missing.
+    pub metrics: BTreeMap<String, f64>,
+    /// What was counted as interrupts.
+    pub interrupt_sources: Vec<String>,
+    /// What the loads proved.
+    pub proofs: Vec<Proof>,
+    /// The probe's summary record as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Value>,
+}
+
+/// What one part of a load showed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Where it ran.
+    pub domain: String,
+    /// Which tool.
+    pub tool: String,
+    /// Which number.
+    pub key: String,
+    /// What it was over the load's run; missing when the tool gave none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<f64>,
+    /// What it had to be at least.
+    pub required: f64,
+}
+
+impl Proof {
+    /// Whether the load ran as the plan asks.
+    pub fn holds(&self) -> bool {
+        self.measured.is_some_and(|measured| measured >= self.required)
+    }
+}
+
+/// A journal being written.
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    /// Starts a journal in `folder` with its header.
+    pub fn create(folder: &Path, header: Header) -> Result<Self> {
+        let path = folder.join(FILE_NAME);
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .open(&path)
+            .with_context(|| format!("create {}", path.display()))?;
+        let mut journal = Self { path, file };
+        journal.append(&Line::Header(Box::new(header)))?;
+        Ok(journal)
+    }
+
+    /// Appends one trial; it is on the disk when this returns.
+    pub fn trial(&mut self, trial: Trial) -> Result<()> {
+        self.append(&Line::Trial(Box::new(trial)))
+    }
+
+    fn append(&mut self, line: &Line) -> Result<()> {
+        let mut bytes = serde_json::to_vec(line)?;
+        bytes.push(b'\n');
+        let failed =
+            || format!("write {}: free some space; what was finished before is kept", self.path.display());
+        let length = self.file.seek(SeekFrom::End(0)).with_context(failed)?;
+        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        if written.is_err() {
+            // A full disk can take half a line; without it the journal stays readable and appendable.
+            let _ = self.file.set_len(length);
+        }
+        written.with_context(failed)
+    }
+}
+
+/// A journal as read.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    /// Its first line.
+    pub header: Header,
+    /// The trials, in the order of execution.
+    pub trials: Vec<Trial>,
+}
+
+/// Reads the journal of a results folder. A torn last line — the machine went down while it was
+/// written — is dropped; a broken line elsewhere is an error with its number.
+pub fn read(folder: &Path) -> Result<Contents> {
+    let path = folder.join(FILE_NAME);
+    let text = fs::read_to_string(&path).with_context(|| {
+        format!("read {}; is this a results folder of `cargo xtask matrix`?", path.display())
+    })?;
+    let mut header = None;
+    let mut trials = Vec::new();
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        let parsed: Line = match serde_json::from_str(line) {
+            Ok(parsed) => parsed,
+            Err(_) if !line.ends_with('\n') => break,
+            Err(error) => bail!("{}:{}: {error}", path.display(), number + 1),
+        };
+        match parsed {
+            Line::Header(first) if number == 0 => header = Some(*first),
+            Line::Trial(trial) => trials.push(*trial),
+            Line::Header(_) => bail!("{}:{}: a second header", path.display(), number + 1),
+        }
+    }
+    let Some(header) = header else { bail!("{} has no header line", path.display()) };
+    if header.schema != SCHEMA_VERSION {
+        bail!("{} has schema {}, this version reads {SCHEMA_VERSION}", path.display(), header.schema);
+    }
+    Ok(Contents { header, trials })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Header {
+        Header {
+            schema: SCHEMA_VERSION,
+            version: "0".into(),
+            plan_sha256: String::new(),
+            seed: 1,
+            started_wall_ns: 0,
+            platform: "test".into(),
+            host: Value::Null,
+            domain_cpus: BTreeMap::new(),
+            notes: Vec::new(),
+            tools_sha256: BTreeMap::new(),
+            cells: Vec::new(),
+            trials: 1,
+        }
+    }
+
+    fn trial(sequence: u64) -> Trial {
+        Trial {
+            sequence,
+            cell: "disk/native/none".into(),
+            repetition: 0,
+            attempt: 0,
+            outcome: Outcome::TimedOut,
+            stage: Some("probe".into()),
+            reason: None,
+            started_wall_ns: 5,
+            wall_s: 0.25,
+            probe_s: 0.125,
+            metrics: BTreeMap::from([("elapsed".to_owned(), 0.1)]),
+            interrupt_sources: Vec::new(),
+            proofs: Vec::new(),
+            summary: None,
+        }
+    }
+
+    #[test]
+    fn a_torn_last_line_is_dropped_and_a_broken_one_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(folder.path(), header()).unwrap();
+        journal.trial(trial(0)).unwrap();
+        journal.trial(trial(1)).unwrap();
+        let path = folder.path().join(FILE_NAME);
+        let whole = fs::read_to_string(&path).unwrap();
+        assert!(whole.contains("\"timed-out\""));
+        assert_eq!(read(folder.path()).unwrap().trials, [trial(0), trial(1)]);
+
+        fs::write(&path, &whole[..whole.len() - 20]).unwrap();
+        assert_eq!(read(folder.path()).unwrap().trials, [trial(0)]);
+
+        fs::write(&path, whole.replacen("\"line\":\"trial\"", "\"line\":\"tiral\"", 1)).unwrap();
+        let error = read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("journal.jsonl:2"), "{error}");
+    }
+
+    #[test]
+    fn a_second_journal_never_replaces_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        Journal::create(folder.path(), header()).unwrap();
+        assert!(Journal::create(folder.path(), header()).is_err());
+    }
+}

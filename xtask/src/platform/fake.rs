@@ -1,0 +1,75 @@
+//! A platform of the tests: faked domains, and attachments that work or do not.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+use anyhow::{Result, bail};
+
+use super::Platform;
+use crate::{
+    domain::{
+        Domain,
+        fake::{Behaviour, FakeDomain, Script},
+    },
+    plan::{AttachmentSpec, Device, DiskPath, Plan},
+};
+
+/// Faked domains of a plan.
+pub struct FakePlatform {
+    domains: BTreeMap<String, FakeDomain>,
+    /// What the tools share.
+    pub script: Rc<RefCell<Script>>,
+    /// Whether there are no loop devices.
+    pub without_loop: bool,
+    /// Whether attaching fails.
+    pub broken: bool,
+}
+
+impl FakePlatform {
+    /// All domains of `plan`, with these behaviours of tools.
+    pub fn new(plan: &Plan, behaviours: &[(&str, Behaviour)]) -> Self {
+        let behaviours =
+            behaviours.iter().map(|(name, behaviour)| ((*name).to_owned(), behaviour.clone())).collect();
+        let script = Rc::new(RefCell::new(Script { behaviours, ..Script::default() }));
+        let domain = |name: &String| FakeDomain { name: name.clone(), script: Rc::clone(&script) };
+        let domains = plan.domains.keys().map(|name| (name.clone(), domain(name))).collect();
+        Self { domains, script, without_loop: false, broken: false }
+    }
+}
+
+impl Platform for FakePlatform {
+    fn label(&self) -> String {
+        "fake domains of a test".into()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn domain_cpus(&self) -> BTreeMap<String, String> {
+        self.domains.keys().map(|name| (name.clone(), "0-1".to_owned())).collect()
+    }
+
+    fn domain(&self, name: &str) -> Result<&dyn Domain> {
+        Ok(&self.domains[name])
+    }
+
+    fn lacks(&self, attachment: &AttachmentSpec, device: Device) -> Option<String> {
+        let looped = device == Device::Disk && attachment.disk == DiskPath::Loop;
+        (self.without_loop && looped).then(|| "no loop device here".to_owned())
+    }
+
+    fn attach(&mut self, attachment: &AttachmentSpec) -> Result<BTreeMap<String, String>> {
+        if self.broken {
+            bail!("the device did not come back");
+        }
+        self.script.borrow_mut().log.push(format!("attach {}", attachment.measured.get_ref()));
+        let mut words: BTreeMap<String, String> = self
+            .domains
+            .keys()
+            .map(|name| (format!("address.{name}"), format!("address-of-{name}")))
+            .collect();
+        words.insert("disk".into(), "/fake/disk".into());
+        words.insert("peer".into(), "fake-peer".into());
+        Ok(words)
+    }
+}

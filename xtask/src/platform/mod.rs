@@ -1,0 +1,48 @@
+//! Platforms: what can place domains and switch how a device reaches the measured one.
+
+#[cfg(test)]
+pub mod fake;
+pub mod namespaces;
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::Result;
+
+use crate::{
+    domain::Domain,
+    plan::{AttachmentSpec, Device, Plan},
+};
+
+/// Kinds that a plan can name.
+pub const KINDS: [&str; 1] = ["namespaces"];
+
+/// What trials need of a platform.
+pub trait Platform {
+    /// What kind of place this is, in words that belong on every page of a report.
+    fn label(&self) -> String;
+
+    /// Things that a reader of the results must know: shared CPUs, missing rights.
+    fn notes(&self) -> Vec<String>;
+
+    /// The CPUs that each domain really got, such as `0-1`.
+    fn domain_cpus(&self) -> BTreeMap<String, String>;
+
+    /// The domain of that name; the plan was checked, so it exists.
+    fn domain(&self, name: &str) -> Result<&dyn Domain>;
+
+    /// Why `attachment` can't give a `device` of its kind here, if so: such cells are skipped.
+    fn lacks(&self, attachment: &AttachmentSpec, device: Device) -> Option<String>;
+
+    /// Makes `attachment` the way to the measured device, and gives the words for arguments: `disk`,
+    /// `peer`, `address.DOMAIN`.
+    fn attach(&mut self, attachment: &AttachmentSpec) -> Result<BTreeMap<String, String>>;
+}
+
+/// The platform that `plan` names, ready for its first trial. `binaries` is where the tools are,
+/// `folder` where it may keep large files. Dropping it puts everything back.
+pub fn prepare(plan: &Plan, binaries: &Path, folder: &Path) -> Result<Box<dyn Platform>> {
+    match plan.platform.kind.get_ref().as_str() {
+        "namespaces" => Ok(Box::new(namespaces::Namespaces::prepare(plan, binaries, folder)?)),
+        kind => anyhow::bail!("no platform is named `{kind}`"),
+    }
+}

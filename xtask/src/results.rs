@@ -1,0 +1,58 @@
+//! Results folders: `results/<utc>-<plan>/`, and `results/latest` that points at the newest.
+
+use std::{
+    env, fs,
+    io::ErrorKind,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::journal;
+
+/// A new folder under `base` for a run of `plan` that begins now.
+pub fn create(base: &Path, plan: &str) -> Result<PathBuf> {
+    fs::create_dir_all(base)
+        .with_context(|| format!("create {}; choose another place with --results", base.display()))?;
+    let base = base.canonicalize().with_context(|| format!("find {}", base.display()))?;
+    let utc = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace([':', '-'], "");
+    for suffix in 0..100 {
+        let suffix = if suffix == 0 { String::new() } else { format!("-{suffix}") };
+        let folder = base.join(format!("{utc}-{plan}{suffix}"));
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!("create {}; choose another place with --results", folder.display())
+                });
+            }
+        }
+    }
+    bail!("{} has a hundred results of this second already", base.display())
+}
+
+/// Removes a folder in which nothing was measured.
+pub fn remove_if_unused(folder: &Path) {
+    if !folder.join(journal::FILE_NAME).exists() {
+        let _ = fs::remove_file(folder.join("plan.toml"));
+        let _ = fs::remove_dir(folder);
+    }
+}
+
+/// Points `latest` at `folder`, in one step.
+pub fn point_latest(base: &Path, folder: &Path) -> Result<()> {
+    let name = folder.file_name().context("a results folder has a name")?;
+    let (latest, aside) = (base.join("latest"), base.join(".latest-new"));
+    let _ = fs::remove_file(&aside);
+    symlink(name, &aside)
+        .and_then(|()| fs::rename(&aside, &latest))
+        .with_context(|| format!("point {} at {}", latest.display(), folder.display()))
+}
+
+/// Columns of the terminal, 120 where there is none.
+pub fn terminal_width() -> usize {
+    env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(120)
+}

@@ -1,0 +1,17 @@
+//! Statistics of runs. Pure: numbers in, numbers out; no file, no clock, no global state.
+//!
+//! The unit is the run: one trial gives one number per metric, and only runs are resampled,
+//! compared and counted, never the operations inside one. What the runs can't support is `None`.
+//! `docs/statistics.md` says which method is used where, and why.
+
+mod bootstrap;
+mod compare;
+mod cost;
+mod describe;
+mod drift;
+
+pub use bootstrap::{CONFIDENCE_PERCENT, Interval, LEAST_RUNS};
+pub use compare::{Comparison, MARGIN_PERCENT, Verdict, compare, spread_intervals};
+pub use cost::{Cost, Run, cost_per_interrupt};
+pub use describe::{Description, describe, distribution, percentile};
+pub use drift::{ChangePoint, Trend, change_point, trend};

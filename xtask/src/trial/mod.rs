@@ -1,0 +1,199 @@
+//! One trial: attach, start the load and prove it, measure, stop the load and prove it again.
+//!
+//! The only part that touches both domains and results. Whatever happens ends as a [`Trial`] with its
+//! stage and cause; a load never outlives the function, because dropping a process ends it.
+
+mod load;
+mod probe;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use meter::{clock, control::Stop};
+
+use crate::{
+    domain::ToolCommand,
+    journal::{Outcome, Trial},
+    plan::{AttachmentSpec, Cell, PartSpec, Plan, substitute},
+    platform::Platform,
+};
+
+/// How long a tool has to tell that it is ready, and to end when told to, in seconds.
+const HANDSHAKE_S: f64 = 10.0;
+/// How often a wait looks at the stop flag.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// What broke, and where.
+#[derive(Debug)]
+pub struct Broken {
+    outcome: Outcome,
+    stage: &'static str,
+    reason: String,
+}
+
+impl Broken {
+    fn failed(stage: &'static str, reason: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Failed, stage, reason: reason.into() }
+    }
+
+    fn error(stage: &'static str) -> impl Fn(anyhow::Error) -> Self {
+        move |error| Self::failed(stage, format!("{error:#}"))
+    }
+}
+
+/// Why a trial has no result.
+#[derive(Debug)]
+pub enum Unfinished {
+    /// It ended without a measurement.
+    Broken(Broken),
+    /// The user stopped everything: the trial never happened.
+    Stopped,
+}
+
+impl From<Broken> for Unfinished {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+/// Everything a trial needs besides its cell.
+pub struct Lab<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Where it happens.
+    pub platform: &'a mut dyn Platform,
+    /// The user's wish to end.
+    pub stop: Stop,
+}
+
+/// Where a trial stands in the order.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its number in the order of execution.
+    pub sequence: u64,
+    /// Which repetition of the cell.
+    pub repetition: u32,
+    /// Which attempt at it.
+    pub attempt: u32,
+}
+
+impl Lab<'_> {
+    /// Executes one trial of `cell`; `None` when the user stopped it.
+    pub fn execute(&mut self, cell: &Cell, place: Place) -> Option<Trial> {
+        let began = Instant::now();
+        let mut trial = Trial {
+            sequence: place.sequence,
+            cell: cell.name(),
+            repetition: place.repetition,
+            attempt: place.attempt,
+            outcome: Outcome::Completed,
+            stage: None,
+            reason: None,
+            started_wall_ns: clock::wall_ns(),
+            wall_s: 0.0,
+            probe_s: 0.0,
+            metrics: BTreeMap::new(),
+            interrupt_sources: Vec::new(),
+            proofs: Vec::new(),
+            summary: None,
+        };
+        match self.measure(cell, &mut trial) {
+            Ok(()) => {}
+            Err(Unfinished::Stopped) => return None,
+            Err(Unfinished::Broken(broken)) => {
+                trial.outcome = broken.outcome;
+                trial.stage = Some(broken.stage.to_owned());
+                trial.reason = Some(broken.reason);
+            }
+        }
+        trial.wall_s = began.elapsed().as_secs_f64();
+        Some(trial)
+    }
+
+    fn measure(&mut self, cell: &Cell, trial: &mut Trial) -> Result<(), Unfinished> {
+        let plan = self.plan;
+        let attachment = &plan.attachments[&cell.attachment];
+        let probe = &plan.probes[&cell.probe];
+        if let Some(reason) = self.platform.lacks(attachment, probe.device) {
+            return Err(Broken { outcome: Outcome::Skipped, stage: "attach", reason }.into());
+        }
+        let deadline = crate::domain::after(plan.trial_timeout_s);
+        let words = self.platform.attach(attachment).map_err(Broken::error("attach"))?;
+        let site = Site { plan, attachment, words, platform: &*self.platform, stop: &self.stop, deadline };
+        let loads = load::start(&site, &plan.loads[&cell.load].parts, "load")?;
+        let others = load::start(&site, &probe.with, "probe")?;
+        let loads = load::prove(&site, loads)?;
+        let probed = probe::run(&site, probe, trial);
+        drop(others);
+        let proofs = load::finish(&site, loads)?;
+        trial.proofs = proofs;
+        probed?;
+        match trial.proofs.iter().find(|proof| !proof.holds()) {
+            None => Ok(()),
+            Some(proof) => Err(Broken {
+                outcome: Outcome::Invalid,
+                stage: "load",
+                reason: format!(
+                    "{} in `{}` shows {} of {}, the plan asks for at least {}",
+                    proof.tool,
+                    proof.domain,
+                    proof.key,
+                    proof.measured.map_or("nothing".into(), |measured| format!("{measured:.1}")),
+                    proof.required
+                ),
+            }
+            .into()),
+        }
+    }
+}
+
+/// One trial's surroundings.
+struct Site<'a> {
+    plan: &'a Plan,
+    attachment: &'a AttachmentSpec,
+    words: BTreeMap<String, String>,
+    platform: &'a dyn Platform,
+    stop: &'a Stop,
+    deadline: Instant,
+}
+
+impl Site<'_> {
+    /// The domain that stands for `name` under this attachment.
+    fn stand_in<'b>(&'b self, name: &'b str) -> &'b str {
+        self.attachment.stands_in.get(name).map_or(name, |domain| domain.get_ref())
+    }
+
+    /// The command of a part in `domain`, its words replaced.
+    fn command(
+        &self,
+        domain: &str,
+        tool: &str,
+        args: &[toml::Spanned<String>],
+    ) -> Result<ToolCommand, Broken> {
+        let mut words = self.plan.variables.clone();
+        words.extend(self.words.clone());
+        for name in self.attachment.stands_in.keys() {
+            if let Some(address) = self.words.get(&format!("address.{}", self.stand_in(name))) {
+                words.insert(format!("address.{name}"), address.clone());
+            }
+        }
+        let cpus = self.platform.domain_cpus().remove(domain).unwrap_or_default();
+        let first: String = cpus.chars().take_while(char::is_ascii_digit).collect();
+        words.insert("cpu".into(), first);
+        words.insert("cpus".into(), cpus);
+        let args = args.iter().map(|arg| substitute(arg.get_ref(), &words));
+        let args = args.collect::<Result<_, _>>().map_err(|message| Broken::failed("attach", message))?;
+        Ok(ToolCommand { tool: tool.to_owned(), args })
+    }
+
+    /// The command of a part, and the domain it runs in here.
+    fn part_command<'b>(&'b self, part: &'b PartSpec) -> Result<(&'b str, ToolCommand), Broken> {
+        let domain = self.stand_in(part.domain.get_ref());
+        Ok((domain, self.command(domain, part.tool.get_ref(), &part.args)?))
+    }
+}
