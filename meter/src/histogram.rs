@@ -15,7 +15,7 @@ use hdrhistogram::{
         interval_log::{IntervalLogWriterBuilder, Tag},
     },
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, units};
 
@@ -111,7 +111,7 @@ impl LatencyHistogram {
 }
 
 /// The usual figures of a latency histogram. A percentile beyond what `count` supports is the maximum.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LatencySummary {
     /// How many operations were measured.

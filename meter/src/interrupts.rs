@@ -2,7 +2,7 @@
 
 use std::{fs, io};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
@@ -154,7 +154,7 @@ pub enum Sources {
 
 /// Interrupts of the measured device during a measurement. Machine-wide counts of these sources:
 /// others that use the same device are in them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InterruptCount {
     /// How many; `null` when they can't be told.

@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! The `netprobe` program; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    meter::tool::main::<netprobe::Args>()
+}

@@ -1,0 +1,76 @@
+//! The network interface of a connection, and the interrupts that are its own.
+
+use std::{fs, net::IpAddr, path::Path};
+
+use meter::interrupts::{Row, Sources, Table};
+
+use crate::sys;
+
+/// Where interrupts of the connection with the local address `local` are counted: the interrupt lines
+/// of its interface, or the network's softirqs where the interface has none (loopback, veth, bridges).
+#[must_use]
+pub fn interrupt_sources(local: Option<IpAddr>) -> Sources {
+    let name = local.and_then(|address| sys::interface_with(address.to_canonical()).ok().flatten());
+    let lines = name.map(|name| interrupt_lines(&name)).unwrap_or_default();
+    if lines.is_empty() {
+        Sources::Softirqs(vec!["NET_RX".into(), "NET_TX".into()])
+    } else {
+        Sources::Interrupts(lines)
+    }
+}
+
+/// Numbers of the interrupt lines of interface `name`: the message-signalled ones of its device, or
+/// the rows of /proc/interrupts that carry the interface's or its device's name.
+fn interrupt_lines(name: &str) -> Vec<String> {
+    let Ok(device) = fs::canonicalize(Path::new("/sys/class/net").join(name).join("device")) else {
+        return Vec::new();
+    };
+    let Ok(table) = Table::interrupts() else { return Vec::new() };
+    let device_name = device.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let named: Vec<String> = table
+        .rows
+        .iter()
+        .filter(|row| is_named(row, name) || is_named(row, &device_name))
+        .map(|row| row.name.clone())
+        .collect();
+    if !named.is_empty() {
+        return named;
+    }
+    // A PCI device lists its own; of those, some may not be in use.
+    let own: Vec<String> = fs::read_dir(device.join("msi_irqs"))
+        .map(|entries| {
+            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        })
+        .unwrap_or_default();
+    table.rows.iter().map(|row| row.name.clone()).filter(|row| own.contains(row)).collect()
+}
+
+/// Whether a device of the row is `name`, alone or with a queue behind it, such as `eth0-rx-1` or
+/// `virtio1-input.0`.
+fn is_named(row: &Row, name: &str) -> bool {
+    row.device().split(", ").any(|device| {
+        device
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', ':', '@', '.']))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_counted_by_softirqs() {
+        let sources = interrupt_sources(Some("127.0.0.1".parse().unwrap()));
+        assert_eq!(sources, Sources::Softirqs(vec!["NET_RX".into(), "NET_TX".into()]));
+    }
+
+    #[test]
+    fn a_queue_belongs_to_its_interface_and_another_number_does_not() {
+        let table = Table::parse(
+            "  CPU0\n 40: 1 PCI-MSI 1-edge eth1-rx-0\n 41: 1 PCI-MSI 2-edge eth10-rx-0\n 42: 1 xen-dyn -event eth1\n",
+        );
+        let named: Vec<bool> = table.rows.iter().map(|row| is_named(row, "eth1")).collect();
+        assert_eq!(named, [true, false, true]);
+    }
+}

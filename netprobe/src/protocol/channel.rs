@@ -1,0 +1,85 @@
+//! Messages over a connection, with a limit of time on every wait.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::fd::AsFd,
+    time::Duration,
+};
+
+use meter::clock;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::frame::{self, Assembler};
+use crate::sys;
+
+/// How long a peer may take to make room for one message.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+
+/// A control connection after its hello.
+#[derive(Debug)]
+pub struct Channel {
+    stream: TcpStream,
+    assembler: Assembler,
+}
+
+impl Channel {
+    /// A channel over `stream`; `assembler` may hold bytes that have been read already.
+    ///
+    /// # Errors
+    /// When the socket refuses its options.
+    pub fn new(stream: TcpStream, assembler: Assembler) -> io::Result<Self> {
+        stream.set_nonblocking(false)?;
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(WRITE_LIMIT))?;
+        Ok(Self { stream, assembler })
+    }
+
+    /// Address of the other end.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
+    /// Address of this end.
+    ///
+    /// # Errors
+    /// None that a caller can cause.
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// When the peer is gone, or takes longer than 5 s to make room.
+    pub fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
+        let frame = frame::encode(&serde_json::to_vec(message)?)?;
+        (&self.stream).write_all(&frame)
+    }
+
+    /// The next message, if one arrives before `deadline_ns` (CLOCK_MONOTONIC).
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the peer closed, `InvalidData` for bytes that are no message.
+    pub fn receive<M: DeserializeOwned>(&mut self, deadline_ns: u64) -> io::Result<Option<M>> {
+        loop {
+            if let Some(frame) = self.assembler.next_frame()? {
+                return Ok(Some(serde_json::from_slice(&frame)?));
+            }
+            let left_ns = deadline_ns.saturating_sub(clock::now_ns());
+            if !sys::poll_readable(self.stream.as_fd(), left_ns)? {
+                return Ok(None);
+            }
+            let mut bytes = [0; 4096];
+            match (&self.stream).read(&mut bytes) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.assembler.push(&bytes[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! One session: what a client that has been let in may have done.
+
+use std::{net::TcpStream, sync::Arc};
+
+use meter::{
+    Error, ErrorKind, Result, clock, control::Stop, cpulist::CpuList, crew::Gate, placement::Placement,
+};
+
+use super::{roster::Place, tally::Tally};
+use crate::{
+    config::ServeConfig,
+    interface,
+    protocol::{
+        channel::Channel,
+        hello::Cookie,
+        message::{EndReport, IntervalReport, Order, Refusal, Reply, Request},
+    },
+    sys,
+    workload::{
+        self, End, Flow, Role,
+        window::{Moved, Window},
+    },
+};
+
+/// Longest time without a look at the stop flag, in nanoseconds.
+const TICK_NS: u64 = 20_000_000;
+
+/// A session of a server.
+pub struct Session {
+    config: ServeConfig,
+    channel: Channel,
+    place: Place,
+    stop: Stop,
+    tally: Arc<Tally>,
+}
+
+impl Session {
+    /// A session over `channel`, which holds `place` in the roster.
+    #[must_use]
+    pub fn new(config: ServeConfig, channel: Channel, place: Place, stop: Stop, tally: Arc<Tally>) -> Self {
+        Self { config, channel, place, stop, tally }
+    }
+
+    /// Does what `order` says, and then every further order of the same client.
+    pub fn serve(mut self, order: Order) {
+        let mut next = Some(order);
+        while let Some(order) = next {
+            next = match self.measure(&order) {
+                Ok(()) => {
+                    self.tally.count(|counts| &mut counts.completed);
+                    self.next_order()
+                }
+                Err(error) => {
+                    self.give_up(&error);
+                    None
+                }
+            };
+        }
+    }
+
+    fn next_order(&mut self) -> Option<Order> {
+        match self.receive(clock::now_ns() + self.config.limits.idle_ns) {
+            Ok(Some(Request::Open(order))) => Some(order),
+            _ => None,
+        }
+    }
+
+    /// Tells the client why, if it still listens.
+    fn give_up(&mut self, error: &Error) {
+        let because = match error.kind() {
+            ErrorKind::BadArguments => Refusal::Order,
+            ErrorKind::Unavailable => Refusal::Unavailable,
+            ErrorKind::Failed => Refusal::Failed,
+        };
+        let refused = because == Refusal::Order || because == Refusal::Unavailable;
+        self.tally.count(|counts| if refused { &mut counts.refused_order } else { &mut counts.broken });
+        let _ = self.channel.send(&Reply::Refused { because, reason: error.full_text() });
+    }
+
+    fn measure(&mut self, order: &Order) -> Result<()> {
+        self.config.limits.check(order).map_err(Error::bad_arguments)?;
+        let placements = self.placements(order)?;
+        let flows = self.connect(order)?;
+        let (finish, early) = (Stop::new(), Stop::new());
+        let cpus: Vec<usize> = placements.iter().filter_map(|placement| placement.cpu).collect();
+        let (outcomes, report) = workload::run(order, &flows, &placements, &finish, &early, |gate| {
+            let report = self.conduct(order, &flows, &cpus, gate, &finish);
+            workload::finish(&flows, &finish);
+            report
+        })?;
+        drop(outcomes);
+        self.send(&Reply::Report(Box::new(report)))
+    }
+
+    /// Where the threads of a session run: as the client asks, else as the server was told.
+    fn placements(&self, order: &Order) -> Result<Vec<Placement>> {
+        let Some(asked) = &order.peer_cpus else { return Ok(self.config.placements.clone()) };
+        CpuList::new(asked.iter().copied()).check_allowed()?;
+        let own: Vec<usize> = self.config.placements.iter().filter_map(|placement| placement.cpu).collect();
+        if let Some(other) = asked.iter().find(|cpu| !own.is_empty() && !own.contains(cpu)) {
+            let told = format!("CPU {other} is not one of those that this server was given");
+            return Err(Error::unavailable(told));
+        }
+        let policy = self.config.placements[0].policy;
+        Ok(asked.iter().map(|&cpu| Placement { cpu: Some(cpu), policy }).collect())
+    }
+
+    /// Gives the client its cookie and waits until all its flows are here.
+    fn connect(&mut self, order: &Order) -> Result<Vec<Flow>> {
+        let mut cookie = Cookie::default();
+        sys::getrandom(&mut cookie).map_err(|error| Error::system("make a cookie", error))?;
+        let expected = order.connections() as usize;
+        let deliveries = self.place.expect(cookie, expected);
+        let cookie = cookie.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.send(&Reply::Opened { cookie })?;
+        let deadline_ns = clock::now_ns() + self.config.limits.idle_ns;
+        let mut sockets: Vec<Option<TcpStream>> = (0..expected).map(|_| None).collect();
+        let mut missing = expected;
+        while missing > 0 {
+            if self.stop.is_raised() || clock::now_ns() > deadline_ns {
+                return Err(Error::failed(format!("{missing} of {expected} flows did not come in time")));
+            }
+            // A client that says anything now, or goes away, is not following the protocol.
+            if self.receive_now()?.is_some() {
+                return Err(Error::bad_arguments("out of turn: the flows must come first"));
+            }
+            let wait = std::time::Duration::from_nanos(TICK_NS);
+            let Ok((flow, socket)) = deliveries.recv_timeout(wait) else { continue };
+            match sockets.get_mut(flow as usize) {
+                Some(place @ None) => *place = Some(socket),
+                _ => return Err(Error::bad_arguments(format!("flow {flow} came twice, or is one too many"))),
+            }
+            missing -= 1;
+        }
+        self.place.expect_no_more();
+        sockets
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .map(|(flow, socket)| {
+                let prepared = socket.set_nonblocking(false).and_then(|()| socket.set_nodelay(true));
+                prepared.map_err(|error| Error::system(format!("prepare flow {flow}"), error))?;
+                Ok(Flow::new(socket, Role::new(End::Server, order, flow)))
+            })
+            .collect()
+    }
+
+    /// From `ready` to the end of the measured time.
+    fn conduct(
+        &mut self,
+        order: &Order,
+        flows: &[Flow],
+        cpus: &[usize],
+        gate: &Gate,
+        finish: &Stop,
+    ) -> Result<EndReport> {
+        self.send(&Reply::Ready)?;
+        let idle_ns = self.config.limits.idle_ns;
+        match self.receive(clock::now_ns() + idle_ns)? {
+            Some(Request::Start) => {}
+            Some(Request::Stop) => finish.raise(),
+            Some(_) => return Err(Error::bad_arguments("out of turn: `start` must come now")),
+            None => return Err(Error::failed("the client did not start in time")),
+        }
+        let sources = interface::interrupt_sources(self.channel.local().ok().map(|address| address.ip()));
+        let start_ns = clock::now_ns();
+        gate.open(start_ns);
+        let mut stopped = finish.is_raised();
+        if !stopped {
+            self.send(&Reply::Started)?;
+            stopped = self.wait_until(start_ns + order.warmup_ns)?;
+        }
+        let window = Window::open(flows, cpus, sources)?;
+        if !stopped {
+            stopped = self.watch(order, flows, window.opened_ns())?;
+        }
+        let threads = flows.len();
+        let mut report = window.close(flows, cpus, threads)?;
+        report.other_sessions = self.place.others();
+        // The client decides when the work ends: until then its flows must not break.
+        if !stopped && !self.wait_until(clock::now_ns() + idle_ns)? {
+            return Err(Error::failed("the client did not stop in time"));
+        }
+        Ok(report)
+    }
+
+    /// Reports the intervals until the measured time is over; says whether the client stopped earlier.
+    fn watch(&mut self, order: &Order, flows: &[Flow], opened_ns: u64) -> Result<bool> {
+        let until_ns = opened_ns + order.duration_ns;
+        let Some(interval_ns) = order.interval_ns else { return self.wait_until(until_ns) };
+        let (mut before, mut edge_ns) = (Moved::of(flows), opened_ns);
+        for index in 0.. {
+            let next_ns = opened_ns + (index + 1) * interval_ns;
+            if next_ns > until_ns {
+                break;
+            }
+            if self.wait_until(next_ns)? {
+                return Ok(true);
+            }
+            let (moved, now_ns) = (Moved::of(flows), clock::now_ns());
+            let Moved { sent_bytes, received_bytes } = moved.since(before);
+            let length_ns = now_ns - edge_ns;
+            self.send(&Reply::Interval(IntervalReport { index, length_ns, received_bytes, sent_bytes }))?;
+            (before, edge_ns) = (moved, now_ns);
+        }
+        self.wait_until(until_ns)
+    }
+
+    /// Waits until `deadline_ns`; says whether the client stopped before.
+    fn wait_until(&mut self, deadline_ns: u64) -> Result<bool> {
+        match self.receive(deadline_ns)? {
+            None => Ok(false),
+            Some(Request::Stop) => Ok(true),
+            Some(_) => Err(Error::bad_arguments("out of turn: only `stop` can come now")),
+        }
+    }
+
+    /// The next request, if one comes before the deadline.
+    fn receive(&mut self, deadline_ns: u64) -> Result<Option<Request>> {
+        loop {
+            if self.stop.is_raised() {
+                return Err(Error::failed("the server was stopped"));
+            }
+            let now_ns = clock::now_ns();
+            let tick_ns = deadline_ns.min(now_ns + TICK_NS);
+            let request = self
+                .channel
+                .receive(tick_ns)
+                .map_err(|error| Error::system("read from the client", error))?;
+            if request.is_some() || tick_ns >= deadline_ns {
+                return Ok(request);
+            }
+        }
+    }
+
+    fn receive_now(&mut self) -> Result<Option<Request>> {
+        self.receive(0)
+    }
+
+    fn send(&mut self, reply: &Reply) -> Result<()> {
+        self.channel.send(reply).map_err(|error| Error::system("write to the client", error))
+    }
+}
