@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! `diskprobe`: see the library's documentation.
+
+fn main() -> std::process::ExitCode {
+    meter::tool::main::<diskprobe::Args>()
+}
