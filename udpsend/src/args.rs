@@ -1,0 +1,275 @@
+//! What was typed.
+
+use std::net::{IpAddr, SocketAddr};
+
+use clap::{Parser, Subcommand};
+use meter::{
+    Error, Result,
+    cli::CommonArgs,
+    clock::SECOND_NS,
+    placement::{Placement, Policy},
+    session::{Session, Tool},
+    tool::Program,
+    units::{Bytes, Nanoseconds},
+};
+
+use crate::{
+    load::{Load, Pace, TypedLoad},
+    method::{self, TypedMethod},
+    sender::{
+        self,
+        config::{FlowConfig, Limit, SendConfig},
+    },
+    sink::{self, args::SinkArgs},
+    sizes::Sizes,
+    socket::{Flow, SocketOptions},
+    target,
+};
+
+/// Sends UDP datagrams of any size at any interval, and receives them.
+#[derive(Parser, Debug)]
+#[command(name = "udpsend", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    send: SendArgs,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Receive datagrams: what was delivered, lost, reordered, duplicated, and dropped at the socket
+    Sink(SinkArgs),
+}
+
+/// Flags of the sender.
+#[derive(clap::Args, Debug)]
+struct SendArgs {
+    /// Where to send to, such as `192.168.1.2:5010` or `[fe80::1%eth0]:5010`; several make several flows
+    #[arg(value_name = "HOST:PORT", required = true)]
+    targets: Vec<String>,
+
+    /// Payload bytes: one size, a range `64-1472`, a mix `12:7,548:4,1472:1`, or `imix`
+    #[arg(long, default_value = "64", value_name = "BYTES")]
+    size: Sizes,
+
+    /// Intended load: `unlimited`, packets/s such as `50kpps`, or payload bits/s such as `100Mbps`
+    #[arg(long, default_value = "unlimited", value_name = "LOAD", conflicts_with = "gap")]
+    load: TypedLoad,
+
+    /// Time from one datagram to the next, such as `20us`
+    #[arg(long, value_name = "TIME")]
+    gap: Option<Nanoseconds>,
+
+    /// Datagrams that are sent back to back, at one intended time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    burst: u64,
+
+    /// Time from the begin of one burst to the begin of the next
+    #[arg(long, value_name = "TIME", requires = "burst", conflicts_with_all = ["gap", "load"])]
+    burst_period: Option<Nanoseconds>,
+
+    /// How datagrams arrive: `fixed` gaps, or `poisson` for exponential ones
+    #[arg(long, default_value = "fixed", value_name = "KIND", value_parser = ["fixed", "poisson"])]
+    arrivals: String,
+
+    /// How datagrams are handed over: `auto`, `send`, `sendmmsg`, `gso`
+    #[arg(long, default_value = "auto", value_name = "METHOD")]
+    method: TypedMethod,
+
+    /// Datagrams in one system call, at most
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    batch: usize,
+
+    /// How late a datagram may be before its slot is given up and counted as missed
+    #[arg(long, default_value = "100ms", value_name = "TIME")]
+    catch_up: Nanoseconds,
+
+    /// Stop after this many datagrams [default duration: 10s, or 1h with this]
+    #[arg(long, value_name = "N")]
+    datagrams: Option<u64>,
+
+    /// Stop after this much payload, such as `1GB` [default duration: 10s, or 1h with this]
+    #[arg(long, value_name = "SIZE")]
+    bytes: Option<Bytes>,
+
+    /// Flows, each with a source port of its own [default: one per target and worker]
+    #[arg(long, value_name = "N")]
+    flows: Option<usize>,
+
+    /// Destination ports per target, counted up from the one named
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    target_ports: u16,
+
+    /// First source port, counted up with the flows [default: chosen by the kernel]
+    #[arg(long, value_name = "PORT")]
+    source_port: Option<u16>,
+
+    /// Address to send from
+    #[arg(long, value_name = "ADDRESS")]
+    source: Option<IpAddr>,
+
+    /// Interface to send through
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+
+    /// DSCP, 0 to 63
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..64))]
+    dscp: Option<u8>,
+
+    /// ECN codepoint: 0 not capable, 1 ECT(1), 2 ECT(0), 3 congestion experienced
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..4))]
+    ecn: Option<u8>,
+
+    /// Time to live, or hop limit, 1 to 255
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    hop_limit: Option<u8>,
+
+    /// Refuse to be fragmented: what is too large for the path is an error
+    #[arg(long)]
+    dont_fragment: bool,
+
+    /// Socket send buffer, such as `4MiB`
+    #[arg(long, value_name = "SIZE")]
+    buffer: Option<Bytes>,
+
+    /// Seed of random sizes and arrivals
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+
+    /// Allow targets that are not loopback, link-local or private
+    #[arg(long)]
+    allow_public: bool,
+}
+
+impl Program for Args {
+    const TOOL: Tool = Tool { name: "udpsend", version: env!("CARGO_PKG_VERSION") };
+
+    fn common(&self) -> &CommonArgs {
+        &self.common
+    }
+
+    fn run(self, session: &mut Session<'_>) -> Result<()> {
+        match &self.command {
+            Some(Command::Sink(args)) => sink::run(args.open(&self.common)?, session),
+            None => sender::run(&self.send.resolve(&self.common)?, session),
+        }
+    }
+}
+
+impl SendArgs {
+    /// Fills in defaults, resolves names, and makes the choices that were left to the tool.
+    fn resolve(&self, common: &CommonArgs) -> Result<SendConfig> {
+        let workers = common.placements()?;
+        let socket = self.socket_options();
+        let targets = self
+            .targets
+            .iter()
+            .map(|text| target::resolve(text, self.allow_public))
+            .collect::<Result<Vec<_>>>()?;
+        let flows = self.flow_configs(&targets, workers.len())?;
+        let mut path_mtu_bytes = u32::MAX;
+        for &target in &targets {
+            path_mtu_bytes = path_mtu_bytes.min(Flow::open(target, 0, &socket)?.path_mtu_bytes()?);
+        }
+        let mut notes = Vec::new();
+        let method = self.method.0.unwrap_or_else(|| {
+            let (method, note) = method::choose(&self.size, &targets, path_mtu_bytes);
+            notes.push(note);
+            method
+        });
+        if !(1..=1024).contains(&self.batch) {
+            return Err(Error::bad_arguments("--batch must be 1 to 1024"));
+        }
+        let bounded = self.datagrams.is_some() || self.bytes.is_some();
+        Ok(SendConfig {
+            flows,
+            sizes: self.size.clone(),
+            load: self.load()?,
+            method,
+            batch_size: self.batch,
+            catch_up_ns: self.catch_up.0,
+            seed: self.seed,
+            limit: Limit {
+                duration_ns: common.duration_ns(if bounded { 3600 } else { 10 } * SECOND_NS)?,
+                datagrams: self.datagrams,
+                bytes: self.bytes.map(|bytes| bytes.0),
+            },
+            warmup_ns: common.warmup_ns(),
+            interval_ns: common.interval_ns()?,
+            socket,
+            cpus: common.cpus.as_ref().map(|list| list.cpus().to_vec()).unwrap_or_default(),
+            policy: common.sched,
+            hlog: common.hlog.clone(),
+            notes,
+        })
+    }
+
+    fn load(&self) -> Result<Load> {
+        if self.burst == 0 {
+            return Err(Error::bad_arguments("--burst must be 1 or more"));
+        }
+        let base = match (self.gap, self.burst_period) {
+            (Some(gap), _) => Pace::new(1, gap.0.into()).map(Load::Paced),
+            (None, Some(period)) => Pace::new(self.burst.into(), period.0.into()).map(Load::Paced),
+            (None, None) => self.load.resolve(&self.size),
+        }?;
+        let poisson = self.arrivals == "poisson";
+        match base {
+            Load::Paced(pace) => Ok(Load::Paced(Pace { burst: self.burst, poisson, ..pace })),
+            Load::Unlimited if poisson || self.burst > 1 => Err(Error::bad_arguments(
+                "bursts and Poisson arrivals need a load; pass --load, --gap or --burst-period",
+            )),
+            Load::Unlimited => Ok(Load::Unlimited),
+        }
+    }
+
+    fn socket_options(&self) -> SocketOptions {
+        let traffic_class = (self.dscp.is_some() || self.ecn.is_some())
+            .then(|| self.dscp.unwrap_or(0) << 2 | self.ecn.unwrap_or(0));
+        SocketOptions {
+            source: self.source,
+            device: self.device.clone(),
+            traffic_class,
+            hop_limit: self.hop_limit,
+            dont_fragment: self.dont_fragment,
+            buffer_bytes: self.buffer.map(|bytes| bytes.0),
+        }
+    }
+
+    /// The flows: every target and destination port in turn, each flow with a source port of its own.
+    fn flow_configs(&self, targets: &[SocketAddr], workers: usize) -> Result<Vec<FlowConfig>> {
+        let ends = targets.len() * usize::from(self.target_ports);
+        let flows = self.flows.unwrap_or(ends.max(workers));
+        if flows < ends.max(workers) || flows > 4096 {
+            return Err(Error::bad_arguments(format!(
+                "--flows {flows} is out of range: {workers} workers and {ends} destinations need at least {}, and 4096 is the most",
+                ends.max(workers)
+            )));
+        }
+        let port_after = |first: u16, step: usize| {
+            u16::try_from(usize::from(first) + step)
+                .map_err(|_| Error::bad_arguments(format!("port {first} and {step} more go beyond 65535")))
+        };
+        (0..flows)
+            .map(|flow| {
+                let end = flow % ends.max(1);
+                let mut target = targets[end % targets.len()];
+                target.set_port(port_after(target.port(), end / targets.len())?);
+                let source_port = self.source_port.map_or(Ok(0), |first| port_after(first, flow))?;
+                Ok(FlowConfig { source_port, target })
+            })
+            .collect()
+    }
+}
+
+/// One placement per CPU, or a single free one.
+#[must_use]
+pub fn placements(cpus: &[usize], policy: Policy) -> Vec<Placement> {
+    if cpus.is_empty() {
+        return vec![Placement { cpu: None, policy }];
+    }
+    cpus.iter().map(|&cpu| Placement { cpu: Some(cpu), policy }).collect()
+}

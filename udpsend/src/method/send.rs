@@ -1,0 +1,35 @@
+//! `send`: one system call for each datagram. What most programs do, and the measure for the rest.
+
+use crate::{
+    method::{Datagram, Outcome, Transmit},
+    payload::{self, Origin},
+    socket::Flow,
+};
+
+pub struct Send {
+    flows: Vec<Flow>,
+    origin: Origin,
+    buffer: Vec<u8>,
+}
+
+impl Send {
+    pub fn new(flows: Vec<Flow>, origin: Origin, largest: usize) -> Self {
+        Self { flows, origin, buffer: vec![payload::FILLER; largest] }
+    }
+}
+
+impl Transmit for Send {
+    fn batch_size(&self) -> usize {
+        1
+    }
+
+    fn transmit(&mut self, flow: usize, batch: &[Datagram]) -> Outcome {
+        let datagram = &batch[0];
+        let payload = &mut self.buffer[..datagram.size as usize];
+        payload::stamp(payload, datagram.sequence, datagram.intended_ns, self.origin);
+        match self.flows[flow].socket.send(payload) {
+            Ok(_) => Outcome { accepted: 1, calls: 1, error: None },
+            Err(error) => Outcome { accepted: 0, calls: 1, error: Some(error) },
+        }
+    }
+}

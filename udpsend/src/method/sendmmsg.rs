@@ -1,0 +1,38 @@
+//! `sendmmsg`: one system call for a batch; the kernel still walks its whole stack for each datagram.
+
+use std::os::fd::AsFd;
+
+use crate::{
+    method::{Datagram, Outcome, Transmit, outgoing::Outgoing},
+    payload::{self, Origin},
+    socket::Flow,
+};
+
+pub struct Sendmmsg {
+    flows: Vec<Flow>,
+    origin: Origin,
+    outgoing: Outgoing,
+}
+
+impl Sendmmsg {
+    pub fn new(flows: Vec<Flow>, origin: Origin, largest: usize, batch_size: usize) -> Self {
+        Self { flows, origin, outgoing: Outgoing::new(batch_size, largest) }
+    }
+}
+
+impl Transmit for Sendmmsg {
+    fn batch_size(&self) -> usize {
+        self.outgoing.slots()
+    }
+
+    fn transmit(&mut self, flow: usize, batch: &[Datagram]) -> Outcome {
+        for (slot, datagram) in batch.iter().enumerate() {
+            let payload = self.outgoing.slot(slot, datagram.size as usize);
+            payload::stamp(payload, datagram.sequence, datagram.intended_ns, self.origin);
+        }
+        match self.outgoing.send(self.flows[flow].socket.as_fd(), batch.len()) {
+            Ok(accepted) => Outcome { accepted, calls: 1, error: None },
+            Err(error) => Outcome { accepted: 0, calls: 1, error: Some(error) },
+        }
+    }
+}

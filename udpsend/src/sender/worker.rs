@@ -1,0 +1,325 @@
+//! One sending thread: takes due slots from its schedule, and hands them over in batches.
+
+use meter::{
+    Result, clock, control::Stop, counter::Counter, crew, histogram::LatencyHistogram, pacer::Schedule,
+    placement::Placement, relay::Giver, wait::Waiter,
+};
+
+use crate::{
+    errors::{ErrorCounters, ErrorTotals},
+    load::Load,
+    method::{self, Datagram, Transmit},
+    payload::Origin,
+    sender::config::SendConfig,
+    sizes::SizeSequence,
+    socket::Flow,
+};
+
+/// Pause after a send that was refused twice, in nanoseconds: an error that stays must not become a
+/// busy loop of errors.
+const RETRY_NS: u64 = 1_000_000;
+
+/// What a worker has done so far; the conductor reads along.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Datagrams that the kernel took.
+    pub datagrams: Counter,
+    /// Bytes of their payloads.
+    pub bytes: Counter,
+    /// System calls made for them.
+    pub calls: Counter,
+    /// Slots given up.
+    pub missed: Counter,
+    /// Refused sends.
+    pub errors: ErrorCounters,
+}
+
+/// The counters of all workers, added up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    pub datagrams: u64,
+    pub bytes: u64,
+    pub calls: u64,
+    pub missed: u64,
+    pub errors: ErrorTotals,
+}
+
+impl Totals {
+    /// The sum over `counters`.
+    pub fn of(counters: &[Counters]) -> Self {
+        let mut totals = Self::default();
+        for worker in counters {
+            totals.datagrams += worker.datagrams.value();
+            totals.bytes += worker.bytes.value();
+            totals.calls += worker.calls.value();
+            totals.missed += worker.missed.value();
+            totals.errors.add(&worker.errors);
+        }
+        totals
+    }
+
+    /// What came since `before`.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            datagrams: self.datagrams - before.datagrams,
+            bytes: self.bytes - before.bytes,
+            calls: self.calls - before.calls,
+            missed: self.missed - before.missed,
+            errors: self.errors.since(&before.errors),
+        }
+    }
+
+    /// Adds another sum.
+    pub fn merge(&mut self, other: &Self) {
+        self.datagrams += other.datagrams;
+        self.bytes += other.bytes;
+        self.calls += other.calls;
+        self.missed += other.missed;
+        self.errors.merge(&other.errors);
+    }
+}
+
+/// What a worker leaves behind.
+pub struct Finished {
+    /// What it did after the warm-up.
+    pub totals: Totals,
+    /// How late each datagram was, as far as the conductor has not taken it.
+    pub pacing_error: Box<LatencyHistogram>,
+    /// When it ended, CLOCK_MONOTONIC.
+    pub end_ns: u64,
+    /// CPU time that its thread used after the warm-up, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Whether it was still pinned as asked.
+    pub pin_held: bool,
+}
+
+/// When a worker's slots come.
+enum Timing {
+    Unlimited,
+    Paced { schedule: Schedule, offset_ns: u64, waiter: Waiter },
+}
+
+/// One sending thread's state, complete before the start.
+pub struct Sender<'a> {
+    counters: &'a Counters,
+    stop: Stop,
+    transmit: Box<dyn Transmit>,
+    timing: Timing,
+    sizes: SizeSequence,
+    /// Next number of each flow.
+    sequences: Vec<u64>,
+    /// The flow whose turn it is.
+    flow: usize,
+    batch: Vec<Datagram>,
+    /// How many datagrams wait in the front of `batch`.
+    pending: usize,
+    datagrams_left: u64,
+    bytes_left: u64,
+    duration_ns: u64,
+    warmup_ns: u64,
+    catch_up_ns: u64,
+    placement: Placement,
+    pacing_error: Box<LatencyHistogram>,
+    giver: Option<Giver>,
+    /// When the pacing errors are given to the conductor next, and how often.
+    give_ns: u64,
+    interval_ns: u64,
+    refused: bool,
+}
+
+impl<'a> Sender<'a> {
+    /// Opens the flows of this worker, calibrates its waiting, faults in its memory.
+    ///
+    /// # Errors
+    /// When a flow or the method is refused.
+    pub fn new(
+        config: &SendConfig,
+        worker: crew::Worker,
+        origin: Origin,
+        counters: &'a Counters,
+        giver: Option<Giver>,
+        stop: Stop,
+    ) -> Result<Self> {
+        let flows = config
+            .flows
+            .iter()
+            .skip(worker.index)
+            .step_by(worker.of)
+            .map(|flow| Flow::open(flow.target, flow.source_port, &config.socket))
+            .collect::<Result<Vec<_>>>()?;
+        let sequences = vec![0; flows.len()];
+        let transmit = method::open(config.method, flows, origin, config)?;
+        let timing = match &config.load {
+            Load::Unlimited => Timing::Unlimited,
+            Load::Paced(pace) => {
+                let (schedule, offset_ns) = pace.schedule(worker.index, worker.of, config.seed);
+                Timing::Paced { schedule, offset_ns, waiter: Waiter::calibrate() }
+            }
+        };
+        let share = |limit: Option<u64>| {
+            let (workers, index) = (worker.of as u64, worker.index as u64);
+            limit.map_or(u64::MAX, |limit| limit / workers + u64::from(index < limit % workers))
+        };
+        Ok(Self {
+            counters,
+            stop,
+            batch: vec![Datagram::default(); transmit.batch_size()],
+            transmit,
+            timing,
+            sizes: config.sizes.sequence(config.seed.wrapping_add(worker.index as u64)),
+            sequences,
+            flow: 0,
+            pending: 0,
+            datagrams_left: share(config.limit.datagrams),
+            bytes_left: share(config.limit.bytes),
+            duration_ns: config.limit.duration_ns,
+            warmup_ns: config.warmup_ns,
+            catch_up_ns: config.catch_up_ns,
+            placement: worker.placement,
+            pacing_error: Box::default(),
+            giver,
+            give_ns: u64::MAX,
+            interval_ns: config.interval_ns.unwrap_or(u64::MAX),
+            refused: false,
+        })
+    }
+
+    /// Sends from `start_ns` on until a limit is reached or the stop flag is raised.
+    pub fn work(mut self, start_ns: u64) -> Finished {
+        let measure_ns = start_ns.saturating_add(self.warmup_ns);
+        Waiter::SPIN.until(start_ns, &self.stop);
+        let warm_cpu_ns = self.run_until(start_ns, measure_ns);
+        let warm_totals = Totals::of(std::slice::from_ref(self.counters));
+        self.pacing_error.reset();
+        self.give_ns = measure_ns.saturating_add(self.interval_ns);
+        self.run_until(start_ns, measure_ns.saturating_add(self.duration_ns));
+        Finished {
+            totals: Totals::of(std::slice::from_ref(self.counters)).since(&warm_totals),
+            end_ns: clock::now_ns(),
+            cpu_ns: clock::thread_cpu_ns() - warm_cpu_ns,
+            pin_held: self.placement.holds(),
+            pacing_error: self.pacing_error,
+        }
+    }
+
+    /// Sends every slot that is intended before `end_ns`, and gives the thread's CPU time then.
+    fn run_until(&mut self, start_ns: u64, end_ns: u64) -> u64 {
+        while !self.stop.is_raised() {
+            let now = match &self.timing {
+                Timing::Unlimited => clock::now_ns(),
+                Timing::Paced { schedule, offset_ns, waiter } => {
+                    let due = start_ns.saturating_add(*offset_ns).saturating_add(schedule.peek());
+                    let wake = if self.pending > 0 { 0 } else { due.min(end_ns) };
+                    waiter.until(wake, &self.stop)
+                }
+            };
+            self.give(now);
+            self.fill(start_ns, now, end_ns);
+            if self.pending == 0 {
+                if now >= end_ns || self.datagrams_left == 0 || self.bytes_left == 0 {
+                    break;
+                }
+                continue;
+            }
+            if matches!(self.timing, Timing::Unlimited) && now >= end_ns {
+                break;
+            }
+            self.hand_over(now);
+        }
+        clock::thread_cpu_ns()
+    }
+
+    /// Gives the pacing errors to the conductor at the edge of an interval.
+    #[inline]
+    fn give(&mut self, now: u64) {
+        if now < self.give_ns {
+            return;
+        }
+        if let Some(giver) = &mut self.giver {
+            giver.exchange(&mut self.pacing_error);
+        }
+        self.give_ns = self.give_ns.saturating_add(self.interval_ns);
+    }
+
+    /// Puts the slots that are due into the batch, behind those that wait. All are of one flow.
+    #[inline]
+    fn fill(&mut self, start_ns: u64, now: u64, end_ns: u64) {
+        while self.pending < self.batch.len() && self.datagrams_left > 0 && self.bytes_left > 0 {
+            let intended_ns = match &mut self.timing {
+                Timing::Unlimited => now,
+                Timing::Paced { schedule, offset_ns, .. } => {
+                    let zero = start_ns.saturating_add(*offset_ns);
+                    let mut due = zero.saturating_add(schedule.peek());
+                    if now.saturating_sub(due) > self.catch_up_ns {
+                        let bound = (now - self.catch_up_ns).min(end_ns);
+                        self.counters.missed.add(schedule.skip_until(bound.saturating_sub(zero), u64::MAX));
+                        due = zero.saturating_add(schedule.peek());
+                    }
+                    if due > now || due >= end_ns {
+                        return;
+                    }
+                    schedule.take();
+                    due
+                }
+            };
+            let size = self.sizes.take();
+            self.batch[self.pending] = Datagram { sequence: self.sequences[self.flow], intended_ns, size };
+            self.sequences[self.flow] += 1;
+            self.pending += 1;
+            self.datagrams_left -= 1;
+            self.bytes_left = self.bytes_left.saturating_sub(size.into());
+        }
+    }
+
+    /// Hands the batch over, counts what was taken, and keeps the rest for the next time.
+    #[inline]
+    fn hand_over(&mut self, now: u64) {
+        let batch = &self.batch[..self.pending];
+        let outcome = self.transmit.transmit(self.flow, batch);
+        let (taken, rest) = batch.split_at(outcome.accepted);
+        self.counters.calls.add(outcome.calls);
+        self.counters.datagrams.add(taken.len() as u64);
+        self.counters.bytes.add(taken.iter().map(|datagram| u64::from(datagram.size)).sum());
+        if matches!(self.timing, Timing::Paced { .. }) {
+            for datagram in taken {
+                self.pacing_error.record(now.saturating_sub(datagram.intended_ns));
+            }
+        }
+        let left = rest.len();
+        if left > 0 {
+            self.batch.copy_within(outcome.accepted..self.pending, 0);
+        }
+        self.pending = left;
+        match outcome.error {
+            None => self.refused = false,
+            Some(error) => {
+                self.counters.errors.count(&error);
+                self.refuse(outcome.accepted > 0, &error);
+            }
+        }
+        if self.pending == 0 {
+            self.flow = if self.flow + 1 == self.sequences.len() { 0 } else { self.flow + 1 };
+        }
+    }
+
+    /// A send was refused. The first refusal is tried again at once, since it may be the echo of an
+    /// earlier datagram (ECONNREFUSED); then the datagram is given up and its number used again.
+    #[cold]
+    fn refuse(&mut self, progress: bool, error: &std::io::Error) {
+        if progress || !self.refused {
+            self.refused = true;
+            return;
+        }
+        self.batch.copy_within(1..self.pending, 0);
+        self.pending -= 1;
+        for datagram in &mut self.batch[..self.pending] {
+            datagram.sequence -= 1;
+        }
+        self.sequences[self.flow] -= 1;
+        self.refused = false;
+        if error.raw_os_error() != Some(libc::EAGAIN) {
+            // The wait is short, and a stop during it is seen right after.
+            let _ = clock::sleep_until_ns(clock::now_ns() + RETRY_NS);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The message array of recvmmsg(2) together with the buffers that it points to.
+#![allow(unsafe_code)] // recvmmsg takes raw pointers; this file owns all that they point to.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+};
+
+use crate::sink::control::{self, Ancillary};
+
+/// The largest thing that one receive can give: a datagram, or several that GRO has joined.
+const SLOT_BYTES: usize = 65_536;
+/// Distance between slots: off the power of two, so that their fronts fall into different cache sets.
+const STRIDE: usize = SLOT_BYTES + 64;
+const CONTROL_BYTES: usize = 128;
+
+/// Address and port of a sender, as the kernel wrote them: a sockaddr_in or sockaddr_in6, then zeros.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(4))]
+pub struct Source(pub [u8; 28]);
+
+/// Control data of one message, aligned as cmsg(3) wants it.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_BYTES]);
+
+/// Slots for messages, all faulted in.
+pub struct Incoming {
+    buffers: Vec<u8>,
+    sources: Vec<Source>,
+    controls: Vec<Control>,
+    iovecs: Vec<libc::iovec>,
+    headers: Vec<libc::mmsghdr>,
+}
+
+/// One received message: one datagram, or several of equal size that GRO has joined.
+pub struct Message<'a> {
+    /// The payloads, one after the other.
+    pub payload: &'a [u8],
+    /// Who sent it.
+    pub source: Source,
+    /// What the kernel says beside it.
+    pub ancillary: Ancillary,
+}
+
+impl Incoming {
+    /// `slots` messages, each as large as a message can be.
+    pub fn new(slots: usize) -> Self {
+        let mut buffers = vec![1_u8; slots * STRIDE];
+        let mut sources = vec![Source::default(); slots];
+        let mut controls = vec![Control([0; CONTROL_BYTES]); slots];
+        let base = buffers.as_mut_ptr();
+        let mut iovecs: Vec<libc::iovec> = (0..slots)
+            .map(|slot| libc::iovec {
+                iov_base: base.wrapping_add(slot * STRIDE).cast(),
+                iov_len: SLOT_BYTES,
+            })
+            .collect();
+        let headers = (0..slots)
+            .map(|slot| {
+                // SAFETY: mmsghdr is plain data for which all-zero bytes are valid.
+                let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+                header.msg_hdr.msg_iov = &raw mut iovecs[slot];
+                header.msg_hdr.msg_iovlen = 1;
+                header.msg_hdr.msg_name = (&raw mut sources[slot]).cast();
+                header.msg_hdr.msg_control = (&raw mut controls[slot]).cast();
+                header
+            })
+            .collect();
+        Self { buffers, sources, controls, iovecs, headers }
+    }
+
+    /// Receives what is there, waiting for the first message as long as the socket's timeout says
+    /// (recvmmsg(2)), and gives the number of messages.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing came in time, `Interrupted` on a signal, else what the socket reports.
+    #[inline]
+    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        for header in &mut self.headers {
+            header.msg_hdr.msg_namelen = size_of::<Source>() as libc::socklen_t;
+            header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
+        }
+        debug_assert_eq!(self.iovecs.len(), self.headers.len());
+        // SAFETY: each header points to a source, a control buffer and an iovec of this structure, whose
+        // vectors are never resized, so that their addresses stay good when `self` moves; the lengths
+        // are theirs. No reference into them is alive, since `self` is borrowed mutably.
+        let received = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                self.headers.len() as libc::c_uint,
+                libc::MSG_WAITFORONE,
+                std::ptr::null_mut(),
+            )
+        };
+        usize::try_from(received).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// A message of the latest receive, below the number that it gave.
+    #[inline]
+    pub fn message(&self, slot: usize) -> Message<'_> {
+        let header = &self.headers[slot];
+        let start = slot * STRIDE;
+        let control_len = header.msg_hdr.msg_controllen.min(CONTROL_BYTES);
+        Message {
+            payload: &self.buffers[start..start + (header.msg_len as usize).min(SLOT_BYTES)],
+            source: self.sources[slot],
+            ancillary: control::parse(&self.controls[slot].0[..control_len]),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The sink: workers that receive, and the conductor that starts, watches and sums them up.
+
+pub mod args;
+pub mod config;
+pub mod control;
+pub mod flows;
+mod incoming;
+pub mod record;
+pub mod tracker;
+mod worker;
+
+use std::{net::UdpSocket, sync::Mutex};
+
+use meter::{
+    Error, Result, clock,
+    crew::{self, Gate},
+    session::Session,
+    usage::UsageMeter,
+};
+
+use crate::{
+    sink::{
+        config::SinkConfig,
+        record::{SinkSample, SinkSummary},
+        worker::{Counters, Finished, Receiver, Totals},
+    },
+    watch::Watch,
+};
+
+/// A sink whose sockets are bound.
+#[derive(Debug)]
+pub struct OpenSink {
+    /// What it does.
+    pub config: SinkConfig,
+    /// One socket for each worker.
+    pub sockets: Vec<UdpSocket>,
+}
+
+/// Receives as `sink` says and tells `session` about it.
+///
+/// # Errors
+/// When a worker can't be set up or a record can't be written.
+pub fn run(sink: OpenSink, session: &mut Session<'_>) -> Result<()> {
+    let OpenSink { config, sockets } = sink;
+    if !session.start(&config)? {
+        return Ok(());
+    }
+    let placements = config.placements();
+    let counters: Vec<Counters> = placements.iter().map(|_| Counters::default()).collect();
+    let sockets: Mutex<Vec<Option<UdpSocket>>> = Mutex::new(sockets.into_iter().map(Some).collect());
+    let (stop, watch) = (session.stop(), Watch::over(placements.len()));
+    let (finished, conducted) = crew::run(
+        &placements,
+        |worker| {
+            let socket = sockets.lock().ok().and_then(|mut sockets| sockets[worker.index].take());
+            let socket = socket.ok_or_else(|| Error::failed("a worker without its socket"))?;
+            Ok(Receiver::new(&config, worker, socket, &counters[worker.index], stop.clone()))
+        },
+        |receiver, start_ns| {
+            let finished = receiver.work(start_ns);
+            watch.ended();
+            finished
+        },
+        |gate| conduct(&config, &counters, &watch, gate, session),
+    )?;
+    let totals = Totals::of(&counters).since(&conducted.before);
+    let usage = conducted.usage.read();
+    let summary = summary(&finished, &totals, usage);
+    session.summary(&summary, notes(&finished), warnings(&finished, &totals))
+}
+
+/// What the conductor knows when the workers have ended.
+struct Conducted {
+    /// The counts at the end of the warm-up.
+    before: Totals,
+    usage: UsageMeter,
+}
+
+/// Starts the workers and gives samples until all have ended.
+fn conduct(
+    config: &SinkConfig,
+    counters: &[Counters],
+    watch: &Watch,
+    gate: &Gate,
+    session: &mut Session<'_>,
+) -> Result<Conducted> {
+    // A controller that went away has raised the stop flag: the workers then end without work.
+    session.ready()?;
+    let start_ns = clock::now_ns();
+    gate.open(start_ns);
+    let measure_ns = start_ns.saturating_add(config.warmup_ns);
+    watch.pause_until(measure_ns);
+    let usage = UsageMeter::start(&config.cpus);
+    let before = Totals::of(counters);
+    let mut latest = before;
+    watch.intervals(measure_ns, config.interval_ns, |from, to| {
+        let now = Totals::of(counters);
+        session.sample(&sample(&now.since(&latest), to - from))?;
+        latest = now;
+        Ok(())
+    })?;
+    Ok(Conducted { before, usage })
+}
+
+fn sample(totals: &Totals, interval_ns: u64) -> SinkSample {
+    let interval_s = interval_ns as f64 / 1e9;
+    SinkSample {
+        interval_s,
+        delivered_datagrams: totals.delivered,
+        delivered_bytes: totals.bytes,
+        delivered_pps: totals.delivered as f64 / interval_s,
+        goodput_bps: totals.bytes as f64 * 8.0 / interval_s,
+        lost_datagrams: totals.lost(),
+        dropped_at_socket: Some(totals.dropped),
+        reordered_datagrams: totals.reordered,
+        duplicated_datagrams: totals.duplicated,
+    }
+}
+
+fn summary(finished: &[Finished], totals: &Totals, usage: meter::usage::Usage) -> SinkSummary {
+    let span_ns = finished
+        .iter()
+        .filter_map(|worker| worker.span_ns)
+        .reduce(|(first, last), (other_first, other_last)| (first.min(other_first), last.max(other_last)));
+    let elapsed_s = span_ns.map(|(first, last)| (last - first) as f64 / 1e9);
+    let per_second =
+        |amount: u64| elapsed_s.filter(|elapsed| *elapsed > 0.0).map(|elapsed| amount as f64 / elapsed);
+    let ratio = |amount: u64, of: u64| (of > 0).then(|| amount as f64 / of as f64);
+    let cpu_ns: u64 = finished.iter().map(|worker| worker.cpu_ns).sum();
+    SinkSummary {
+        elapsed_s,
+        delivered_datagrams: totals.delivered,
+        delivered_bytes: totals.bytes,
+        delivered_pps: per_second(totals.delivered),
+        goodput_bps: per_second(totals.bytes * 8),
+        lost_datagrams: u64::try_from(totals.lost()).unwrap_or(0),
+        dropped_at_socket: finished.iter().all(|worker| worker.knows_drops).then_some(totals.dropped),
+        reordered_datagrams: totals.reordered,
+        duplicated_datagrams: totals.duplicated,
+        unnumbered_datagrams: totals.unnumbered,
+        foreign_datagrams: totals.foreign,
+        flows: finished.iter().map(|worker| worker.flows).sum(),
+        datagrams_per_syscall: ratio(totals.delivered, totals.calls),
+        cpu_ns_per_datagram: ratio(cpu_ns, totals.delivered),
+        errors: totals.errors.by_kind(),
+        usage,
+    }
+}
+
+fn notes(finished: &[Finished]) -> Vec<String> {
+    let joined_late: u64 = finished.iter().map(|worker| worker.joined_late).sum();
+    let mut notes = Vec::new();
+    if joined_late > 0 {
+        notes.push(format!(
+            "{joined_late} flows were joined late: what they sent before is not counted as lost"
+        ));
+    }
+    notes
+}
+
+/// Why the result can't be trusted, if so.
+fn warnings(finished: &[Finished], totals: &Totals) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if finished.iter().any(|worker| !worker.pin_held) {
+        warnings.push("a worker was moved away from its CPU while it was measured".to_owned());
+    }
+    if totals.untracked > 0 {
+        warnings.push(format!(
+            "{} datagrams came from more flows than can be told apart; pass --flows with a larger number",
+            totals.untracked
+        ));
+    }
+    warnings
+}

@@ -1,0 +1,111 @@
+//! Records of the sink.
+
+use std::fmt;
+
+use meter::{units, usage::Usage};
+use serde::Serialize;
+
+use crate::errors::ErrorCounts;
+
+/// What arrived in one interval; every count is that of the interval.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SinkSample {
+    /// Length of the interval, in seconds.
+    pub interval_s: f64,
+    /// Datagrams that arrived, duplicates included.
+    pub delivered_datagrams: u64,
+    /// Bytes of their payloads.
+    pub delivered_bytes: u64,
+    /// Datagrams per second.
+    pub delivered_pps: f64,
+    /// Payload bits per second (RFC 2647 §3.17).
+    pub goodput_bps: f64,
+    /// Numbers that are missing, less those that came late after all; so it may be negative.
+    pub lost_datagrams: i64,
+    /// Dropped by the kernel because a socket's buffer was full; `null` where the kernel does not tell.
+    pub dropped_at_socket: Option<u64>,
+    /// Arrived behind a higher number (RFC 4737 §3).
+    pub reordered_datagrams: u64,
+    /// Arrived again.
+    pub duplicated_datagrams: u64,
+}
+
+impl fmt::Display for SinkSample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "delivered {} datagrams, {}, {}; lost {}, reordered {}, duplicated {}",
+            self.delivered_datagrams,
+            units::si(self.delivered_pps, "packets/s"),
+            units::si(self.goodput_bps, "bit/s"),
+            self.lost_datagrams,
+            self.reordered_datagrams,
+            self.duplicated_datagrams
+        )
+    }
+}
+
+/// What arrived in the whole measurement.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SinkSummary {
+    /// From the first datagram to the last, in seconds; `null` when none arrived.
+    pub elapsed_s: Option<f64>,
+    /// Datagrams that arrived, duplicates included.
+    pub delivered_datagrams: u64,
+    /// Bytes of their payloads.
+    pub delivered_bytes: u64,
+    /// Datagrams per second; `null` when fewer than two arrived.
+    pub delivered_pps: Option<f64>,
+    /// Payload bits per second (RFC 2647 §3.17); `null` when fewer than two arrived.
+    pub goodput_bps: Option<f64>,
+    /// Numbers missing below the highest one of each flow, for whatever reason. What is missing behind
+    /// the last one that arrived can't be known here: compare with the sender's count.
+    pub lost_datagrams: u64,
+    /// Dropped by the kernel because a socket's buffer was full, as it counts them (SO_RXQ_OVFL):
+    /// part of what is lost. `null` where the kernel does not tell.
+    pub dropped_at_socket: Option<u64>,
+    /// Arrived behind a higher number (RFC 4737 §3), duplicates left out.
+    pub reordered_datagrams: u64,
+    /// Arrived again.
+    pub duplicated_datagrams: u64,
+    /// Arrived without room for a number: delivered, but lost or repeated ones can't be told.
+    pub unnumbered_datagrams: u64,
+    /// Arrived from something that is not this program; not counted as delivered.
+    pub foreign_datagrams: u64,
+    /// Flows seen.
+    pub flows: u64,
+    /// Mean number of datagrams that one system call gave; `null` when there was none.
+    pub datagrams_per_syscall: Option<f64>,
+    /// CPU time of the receiving threads for one datagram, in nanoseconds; `null` when none arrived.
+    pub cpu_ns_per_datagram: Option<f64>,
+    /// Errors of receiving, by the name of the error number.
+    pub errors: ErrorCounts,
+    /// What it cost.
+    pub usage: Usage,
+}
+
+impl fmt::Display for SinkSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(elapsed_s) = self.elapsed_s else {
+            return f.write_str("nothing arrived");
+        };
+        write!(f, "delivered {} datagrams in {elapsed_s:.3} s", self.delivered_datagrams)?;
+        if let (Some(pps), Some(bps)) = (self.delivered_pps, self.goodput_bps) {
+            write!(f, ": {}, {}", units::si(pps, "packets/s"), units::si(bps, "bit/s"))?;
+        }
+        write!(f, "\nlost {}", self.lost_datagrams)?;
+        if let Some(dropped) = self.dropped_at_socket {
+            write!(f, " ({dropped} of them dropped at the socket)")?;
+        }
+        write!(f, ", reordered {}, duplicated {}", self.reordered_datagrams, self.duplicated_datagrams)?;
+        if self.foreign_datagrams > 0 {
+            write!(f, ", {} foreign datagrams left out", self.foreign_datagrams)?;
+        }
+        if let (Some(batch), Some(cpu_ns)) = (self.datagrams_per_syscall, self.cpu_ns_per_datagram) {
+            write!(f, "\n{batch:.1} datagrams per system call, {cpu_ns:.0} ns of CPU time each")?;
+        }
+        self.errors.iter().try_for_each(|(kind, count)| write!(f, "\n{count} × {kind}"))
+    }
+}

@@ -1,0 +1,172 @@
+//! Sockets of the sender: bound, connected, and with the options that were asked for.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    os::fd::AsFd,
+    time::Duration,
+};
+
+use meter::{Error, ErrorKind, Result};
+use serde::Serialize;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::sys;
+
+/// A send blocks no longer than this, so that a stop is seen in time.
+const SEND_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// Options of the sender's sockets. `None` leaves the kernel's default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SocketOptions {
+    /// Address to send from.
+    pub source: Option<IpAddr>,
+    /// Interface to send through (SO_BINDTODEVICE).
+    pub device: Option<String>,
+    /// The DSCP and ECN bits: the whole traffic class byte (RFC 2474, RFC 3168).
+    pub traffic_class: Option<u8>,
+    /// Time to live or hop limit, 1 to 255.
+    pub hop_limit: Option<u8>,
+    /// Forbid fragmentation: a datagram that does not fit the path is an error (EMSGSIZE).
+    pub dont_fragment: bool,
+    /// Send buffer, in bytes; the kernel must grant all of it.
+    pub buffer_bytes: Option<u64>,
+}
+
+/// One flow: a connected socket and its two ends.
+#[derive(Debug)]
+pub struct Flow {
+    /// The socket, connected to `target`.
+    pub socket: UdpSocket,
+    /// Its own address and port.
+    pub source: SocketAddr,
+    /// Where it sends to.
+    pub target: SocketAddr,
+}
+
+impl Flow {
+    /// Opens a flow from `source_port` (0: any) to `target`.
+    ///
+    /// # Errors
+    /// When an option is refused, the port is taken or there is no route.
+    pub fn open(target: SocketAddr, source_port: u16, options: &SocketOptions) -> Result<Self> {
+        let socket = Socket::new(Domain::for_address(target), Type::DGRAM, Some(Protocol::UDP))
+            .map_err(|error| Error::system("open a UDP socket", error))?;
+        set_options(&socket, target.is_ipv6(), options)?;
+        let source = SocketAddr::new(options.source.unwrap_or_else(|| unspecified(target)), source_port);
+        socket
+            .bind(&SockAddr::from(source))
+            .map_err(|error| Error::system(format!("bind a UDP socket to {source}"), error))?;
+        connect(&socket, target)?;
+        let socket = UdpSocket::from(socket);
+        let source =
+            socket.local_addr().map_err(|error| Error::system("read the address of a UDP socket", error))?;
+        Ok(Self { socket, source, target })
+    }
+
+    /// Largest IP packet that the route to the target carries in one piece, in bytes (`IP_MTU`, ip(7)).
+    ///
+    /// # Errors
+    /// When the kernel has no route any more.
+    pub fn path_mtu_bytes(&self) -> Result<u32> {
+        let (level, name) = match self.target {
+            SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU),
+            SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU),
+        };
+        let mut value = [0; 4];
+        sys::getsockopt_bytes(self.socket.as_fd(), level, name, &mut value)
+            .map_err(|error| Error::system(format!("read the path MTU to {}", self.target), error))?;
+        Ok(u32::from_ne_bytes(value))
+    }
+}
+
+fn unspecified(target: SocketAddr) -> IpAddr {
+    match target {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Connects; the kernel refuses the broadcast address of a subnet here, since SO_BROADCAST is not set.
+fn connect(socket: &Socket, target: SocketAddr) -> Result<()> {
+    socket.connect(&SockAddr::from(target)).map_err(|error| match error.raw_os_error() {
+        Some(libc::EACCES) => {
+            Error::bad_arguments(format!("{target} is a broadcast address: it is never flooded"))
+        }
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH) => {
+            Error::failed(format!("there is no route to {target}")).with_source(error)
+        }
+        _ => Error::system(format!("connect a UDP socket to {target}"), error),
+    })
+}
+
+fn set_options(socket: &Socket, ipv6: bool, options: &SocketOptions) -> Result<()> {
+    let refused = |what: String| move |error| Error::system(what, error);
+    socket.set_write_timeout(Some(SEND_TIMEOUT)).map_err(refused("set a timeout for sending".into()))?;
+    if let Some(device) = &options.device {
+        socket.bind_device(Some(device.as_bytes())).map_err(|error| {
+            Error::system(format!("bind to the device {device}"), error).with_kind(ErrorKind::Unavailable)
+        })?;
+    }
+    let set = |value: Option<i32>, v4: i32, v6: i32, what: &str| match value {
+        None => Ok(()),
+        Some(value) => {
+            let (level, name) = if ipv6 { (libc::IPPROTO_IPV6, v6) } else { (libc::IPPROTO_IP, v4) };
+            sys::setsockopt(socket.as_fd(), level, name, value)
+                .map_err(refused(format!("set {what} to {value}")))
+        }
+    };
+    set(options.traffic_class.map(i32::from), libc::IP_TOS, libc::IPV6_TCLASS, "the traffic class")?;
+    set(options.hop_limit.map(i32::from), libc::IP_TTL, libc::IPV6_UNICAST_HOPS, "the hop limit")?;
+    let discover = options.dont_fragment.then_some(libc::IP_PMTUDISC_DO);
+    set(discover, libc::IP_MTU_DISCOVER, libc::IPV6_MTU_DISCOVER, "don't-fragment")?;
+    match options.buffer_bytes {
+        Some(bytes) => set_buffer(socket, bytes, Buffer::Send).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Which buffer of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Buffer {
+    /// SO_SNDBUF.
+    Send,
+    /// SO_RCVBUF.
+    Receive,
+}
+
+/// Asks for a buffer of at least `bytes`, past the system's limit where permitted, and gives what was granted.
+///
+/// # Errors
+/// When the kernel grants less: exit code 3, with what to try.
+pub fn set_buffer(socket: &Socket, bytes: u64, buffer: Buffer) -> Result<u64> {
+    let granted = request_buffer(socket, bytes, buffer)?;
+    if granted >= bytes {
+        return Ok(granted);
+    }
+    let limit = if buffer == Buffer::Send { "wmem_max" } else { "rmem_max" };
+    Err(Error::unavailable(format!(
+        "the kernel grants a socket buffer of {granted} bytes, not {bytes}; raise net.core.{limit} or run as root"
+    )))
+}
+
+/// Asks for a buffer and gives how many bytes were granted (socket(7): the kernel doubles what is
+/// asked for its own needs, and the doubled value is what it enforces and tells).
+///
+/// # Errors
+/// When the socket refuses the options altogether.
+pub fn request_buffer(socket: &Socket, bytes: u64, buffer: Buffer) -> Result<u64> {
+    let (force, plain) = match buffer {
+        Buffer::Send => (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
+        Buffer::Receive => (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
+    };
+    let value = i32::try_from(bytes.div_ceil(2)).unwrap_or(i32::MAX / 2);
+    let fd = socket.as_fd();
+    sys::setsockopt(fd, libc::SOL_SOCKET, force, value)
+        .or_else(|_| sys::setsockopt(fd, libc::SOL_SOCKET, plain, value))
+        .map_err(|error| Error::system("set the size of a socket buffer", error))?;
+    let mut granted = [0; 4];
+    sys::getsockopt_bytes(fd, libc::SOL_SOCKET, plain, &mut granted)
+        .map_err(|error| Error::system("read the size of a socket buffer", error))?;
+    Ok(u32::from_ne_bytes(granted).into())
+}

@@ -1,0 +1,68 @@
+//! System calls that only this tool needs and neither the standard library nor socket2 has.
+//!
+//! One wrapper is one call: its man page, its units, its errors. Nothing here decides anything.
+#![allow(unsafe_code)] // The one place of this crate for plain calls without memory of their own.
+
+use std::{
+    ffi::CStr,
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+};
+
+/// Sets a socket option that is an `int` (setsockopt(2)).
+///
+/// # Errors
+/// `ENOPROTOOPT` when the kernel does not know it, `EINVAL` for a value out of range, `EPERM`.
+pub fn setsockopt(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+    setsockopt_bytes(fd, level, name, &value.to_ne_bytes())
+}
+
+/// Sets a socket option from its bytes (setsockopt(2)).
+///
+/// # Errors
+/// As [`setsockopt`].
+pub fn setsockopt_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
+    // SAFETY: `value` is readable for the length that is passed; the kernel copies it.
+    let result = unsafe {
+        libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), value.len() as libc::socklen_t)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Reads a socket option into `value` and gives how many bytes it has (getsockopt(2)).
+///
+/// # Errors
+/// `ENOPROTOOPT` when the kernel does not know it.
+pub fn getsockopt_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, value: &mut [u8]) -> io::Result<usize> {
+    let mut len = value.len() as libc::socklen_t;
+    // SAFETY: `value` is writable for `len` bytes, and the kernel writes no more than that.
+    let result =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut len) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(len as usize) }
+}
+
+/// Number of a network interface by its name (if_nametoindex(3)); `None` when there is none.
+#[must_use]
+pub fn if_nametoindex(name: &CStr) -> Option<u32> {
+    // SAFETY: `name` is a NUL-terminated string.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (index != 0).then_some(index)
+}
+
+/// How many datagrams the kernel dropped at this socket because its buffer was full, since it was
+/// made, modulo 2^32: the field `SK_MEMINFO_DROPS` of `SO_MEMINFO` (Linux 4.12), the same counter
+/// that SO_RXQ_OVFL delivers, but readable when nothing arrives any more.
+///
+/// # Errors
+/// `ENOPROTOOPT` on older kernels.
+pub fn socket_drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    /// Index of the field (include/uapi/linux/sock_diag.h).
+    const SK_MEMINFO_DROPS: usize = 8;
+    let mut fields = [0_u8; 64];
+    let len = getsockopt_bytes(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, &mut fields)?;
+    fields[..len]
+        .chunks_exact(4)
+        .nth(SK_MEMINFO_DROPS)
+        .map(|field| u32::from_ne_bytes([field[0], field[1], field[2], field[3]]))
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOPROTOOPT))
+}

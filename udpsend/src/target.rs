@@ -1,0 +1,132 @@
+//! Where datagrams go: names resolved, and only to places where a flood is welcome.
+
+use std::{
+    ffi::CString,
+    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs},
+};
+
+use meter::{Error, Result};
+
+/// The first address of `HOST:PORT`; IPv6 in brackets, a scope by name or number: `[fe80::1%eth0]:9`.
+///
+/// # Errors
+/// When the text is no target, the name is unknown (exit code 2), or the address is refused by
+/// [`check`].
+pub fn resolve(text: &str, allow_public: bool) -> Result<SocketAddr> {
+    let address = match scoped(text) {
+        Some(address) => address?,
+        None => text
+            .to_socket_addrs()
+            .map_err(|error| {
+                Error::bad_arguments(format!(
+                    "`{text}` is not a target; write HOST:PORT, such as 192.168.1.2:5010 or [fd00::2]:5010"
+                ))
+                .with_source(error)
+            })?
+            .next()
+            .ok_or_else(|| Error::bad_arguments(format!("`{text}` has no address")))?,
+    };
+    check(address, allow_public)?;
+    Ok(address)
+}
+
+/// An IPv6 address with a scope, which the standard library takes as a number only.
+fn scoped(text: &str) -> Option<Result<SocketAddr>> {
+    let (address, port) = text.strip_prefix('[')?.split_once("]:")?;
+    let (address, scope) = address.split_once('%')?;
+    let (address, port): (Ipv6Addr, u16) = (address.parse().ok()?, port.parse().ok()?);
+    let index = scope.parse().ok().or_else(|| interface_index(scope));
+    Some(match index {
+        Some(index) => Ok(SocketAddrV6::new(address, port, 0, index).into()),
+        None => Err(Error::unavailable(format!("there is no network interface `{scope}`"))),
+    })
+}
+
+/// Number of the interface of that name (if_nametoindex(3)); `None` when there is none.
+#[must_use]
+pub fn interface_index(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    crate::sys::if_nametoindex(&name)
+}
+
+/// Refuses what must not be flooded: broadcast, multicast and the unspecified address always, and
+/// without `allow_public` every address that is not loopback, link-local or private
+/// (RFC 1918, RFC 3927, RFC 4193, RFC 4291).
+///
+/// # Errors
+/// Says why, and what to try (exit code 2).
+pub fn check(target: SocketAddr, allow_public: bool) -> Result<()> {
+    let ip = target.ip().to_canonical();
+    let refuse = |why: &str| Err(Error::bad_arguments(format!("{target} is {why}: it is never flooded")));
+    if target.port() == 0 {
+        return Err(Error::bad_arguments(format!("{target} has port 0; name a port")));
+    }
+    if ip.is_multicast() {
+        return refuse("a multicast address");
+    }
+    if ip.is_unspecified() {
+        return refuse("the unspecified address");
+    }
+    if ip == IpAddr::from([255, 255, 255, 255]) {
+        return refuse("the broadcast address");
+    }
+    if is_local(ip) || allow_public {
+        return Ok(());
+    }
+    Err(Error::bad_arguments(format!(
+        "{target} is neither loopback, link-local nor private; pass --allow-public if it is yours to flood"
+    )))
+}
+
+fn is_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_local_targets_without_the_flag() {
+        for text in [
+            "127.0.0.1:9",
+            "10.1.2.3:9",
+            "192.168.0.1:9",
+            "172.16.0.1:9",
+            "169.254.1.1:9",
+            "[::1]:9",
+            "[fd00::1]:9",
+        ] {
+            assert!(resolve(text, false).is_ok(), "{text}");
+        }
+        for text in ["8.8.8.8:9", "[2001:db8::1]:9", "100.64.0.1:9", "[::ffff:8.8.8.8]:9", "172.32.0.1:9"] {
+            assert_eq!(resolve(text, false).unwrap_err().kind().exit_code(), 2, "{text}");
+            assert!(resolve(text, true).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn never_broadcast_multicast_or_nowhere() {
+        for text in [
+            "255.255.255.255:9",
+            "224.0.0.1:9",
+            "[ff02::1]:9",
+            "0.0.0.0:9",
+            "[::]:9",
+            "[::ffff:224.0.0.1]:9",
+            "127.0.0.1:0",
+        ] {
+            assert!(resolve(text, true).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_scope_may_be_a_name() {
+        let address = resolve("[fe80::1%lo]:9", false).unwrap();
+        assert!(matches!(address, SocketAddr::V6(v6) if v6.scope_id() == 1));
+        assert_eq!(resolve("[fe80::1%nowhere0]:9", false).unwrap_err().kind().exit_code(), 3);
+    }
+}
