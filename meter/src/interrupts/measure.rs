@@ -1,0 +1,77 @@
+//! The interrupts of one device over a measurement.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Row, Table, difference};
+use crate::Result;
+
+/// Which interrupts belong to what is measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sources {
+    /// Rows of /proc/interrupts by their names, that is IRQ numbers.
+    Interrupts(Vec<String>),
+    /// Rows of /proc/softirqs by their names, such as `NET_RX`: where a device has no interrupt line.
+    Softirqs(Vec<String>),
+    /// They can't be told, for this reason.
+    Unknown(String),
+}
+
+/// Interrupts of the measured device during a measurement. Machine-wide counts of these sources:
+/// others that use the same device are in them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct InterruptCount {
+    /// How many; `null` when they can't be told.
+    pub count: Option<u64>,
+    /// What was counted: device names of IRQs, or names of softirqs.
+    pub sources: Vec<String>,
+    /// Why they can't be told.
+    pub reason: Option<String>,
+}
+
+/// Counts the interrupts of [`Sources`] from its creation on.
+pub struct InterruptMeter {
+    sources: Sources,
+    before: Table,
+}
+
+impl InterruptMeter {
+    /// Begins now.
+    ///
+    /// # Errors
+    /// When /proc can't be read.
+    pub fn start(sources: Sources) -> Result<Self> {
+        let before = snapshot(&sources)?;
+        Ok(Self { sources, before })
+    }
+
+    /// The count since the start.
+    ///
+    /// # Errors
+    /// When /proc can't be read.
+    pub fn read(&self) -> Result<InterruptCount> {
+        let names = match &self.sources {
+            Sources::Interrupts(names) | Sources::Softirqs(names) => names,
+            Sources::Unknown(reason) => {
+                return Ok(InterruptCount { count: None, sources: Vec::new(), reason: Some(reason.clone()) });
+            }
+        };
+        let grown = difference(&self.before, &snapshot(&self.sources)?);
+        let rows: Vec<&Row> = grown.iter().filter(|row| names.contains(&row.name)).collect();
+        let label =
+            |row: &&Row| if row.label.is_empty() { row.name.clone() } else { row.device().to_owned() };
+        Ok(InterruptCount {
+            count: Some(rows.iter().map(|row| row.total()).sum()),
+            sources: rows.iter().map(label).collect(),
+            reason: None,
+        })
+    }
+}
+
+fn snapshot(sources: &Sources) -> Result<Table> {
+    match sources {
+        Sources::Interrupts(_) => Table::interrupts(),
+        Sources::Softirqs(_) => Table::softirqs(),
+        Sources::Unknown(_) => Ok(Table::default()),
+    }
+}
