@@ -9,6 +9,7 @@
 //! It holds no workload, no table, no colour and nothing about domains. The single piece of global
 //! state is the signal handler that [`control`] installs, because a process has only one.
 
+pub mod address;
 pub mod cli;
 pub mod clock;
 pub mod control;

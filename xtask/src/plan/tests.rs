@@ -76,7 +76,7 @@ fn a_typing_error_is_named_with_file_and_line() {
         ("tool = \"diskprobe\"", "tool = \"dd\"", "no tool is named `dd`"),
         ("kind = \"namespaces\"", "kind = \"vmware\"", "no platform is named `vmware`"),
         ("loads = [\"none\"]", "loads = [\"nune\"]", "no load is named `nune`"),
-        ("cpus = \"0-1\"", "cpus = \"zero\"", "not a CPU number"),
+        ("cpus = \"1,0\"", "cpus = \"zero\"", "not a CPU number"),
         ("disk = \"loop\"", "disk = \"lop\"", "unknown variant"),
         ("repetitions = 50", "repetitions = 0", "at least 1"),
         ("cost = { elapsed = \"elapsed\"", "cost = { elapsed = \"time\"", "needs the metric `time`"),

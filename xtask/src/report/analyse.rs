@@ -7,8 +7,8 @@ use meter::random::Random;
 use super::{
     input::{self, Input},
     summary::{
-        CellSummary, CostSummary, Drift, Estimated, IntervalSummary, MetricSummary, Outcomes, PublishedSummary,
-        SCHEMA_VERSION, Summary, better_name, verdict_name,
+        CellSummary, CostSummary, Drift, Estimated, IntervalSummary, MetricSummary, Outcomes,
+        PublishedSummary, SCHEMA_VERSION, Summary, better_name, verdict_name,
     },
 };
 use crate::{
@@ -53,7 +53,8 @@ fn summarise_cell(input: &Input, cell: &Cell, probe: &ProbeSpec) -> CellSummary 
         }
     }
     let planned = u64::from(input.plan.repetitions);
-    let compared_with = input.compared_with(cell, |other| input.header.cells.iter().any(|name| name == other));
+    let compared_with =
+        input.compared_with(cell, |other| input.header.cells.iter().any(|name| name == other));
     let metric = |spec: &MetricSpec| {
         let summary = summarise_metric(input, &name, compared_with.as_deref(), spec);
         (spec.name.clone(), summary)

@@ -8,8 +8,20 @@ use crate::plan::MetricSpec;
 pub fn runs(input: &Input) -> String {
     let metrics = columns(input);
     let fixed = [
-        "sequence", "cell", "probe", "attachment", "load", "repetition", "attempt", "outcome", "stage", "reason",
-        "started_wall_ns", "wall_s", "probe_s", "interrupt_sources",
+        "sequence",
+        "cell",
+        "probe",
+        "attachment",
+        "load",
+        "repetition",
+        "attempt",
+        "outcome",
+        "stage",
+        "reason",
+        "started_wall_ns",
+        "wall_s",
+        "probe_s",
+        "interrupt_sources",
     ];
     let head = fixed.into_iter().map(str::to_owned).chain(metrics.iter().map(|(_, column)| column.clone()));
     let mut text = line(head);
@@ -51,7 +63,9 @@ fn columns(input: &Input) -> Vec<(String, String)> {
             probes.push(cell.probe);
         }
     }
-    for spec in probes.iter().filter_map(|probe| input.plan.probes.get(probe)).flat_map(|probe| &probe.metrics) {
+    for spec in
+        probes.iter().filter_map(|probe| input.plan.probes.get(probe)).flat_map(|probe| &probe.metrics)
+    {
         let column = (spec.name.clone(), column(spec));
         if !columns.contains(&column) {
             columns.push(column);
@@ -67,7 +81,11 @@ fn column(spec: &MetricSpec) -> String {
         "bytes/s" => "bytes_per_s",
         unit => unit,
     };
-    if spec.name.ends_with(&format!("_{suffix}")) { spec.name.clone() } else { format!("{}_{suffix}", spec.name) }
+    if spec.name.ends_with(&format!("_{suffix}")) {
+        spec.name.clone()
+    } else {
+        format!("{}_{suffix}", spec.name)
+    }
 }
 
 /// Whether the probe of `cell` has this metric in this unit: two probes may use one name for two units.
@@ -83,7 +101,11 @@ fn line(fields: impl Iterator<Item = String>) -> String {
 
 /// A field as RFC 4180 wants it.
 fn quote(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -93,13 +115,21 @@ mod tests {
 
     #[test]
     fn awkward_fields_are_quoted() {
-        assert_eq!(line(["a".into(), "b,c".into(), "say \"no\"\n".into()].into_iter()), "a,\"b,c\",\"say \"\"no\"\"\n\"\n");
+        assert_eq!(
+            line(["a".into(), "b,c".into(), "say \"no\"\n".into()].into_iter()),
+            "a,\"b,c\",\"say \"\"no\"\"\n\"\n"
+        );
     }
 
     #[test]
     fn columns_end_in_their_unit() {
         let column_of = |name: &str, unit: &str| {
-            column(&MetricSpec { name: name.into(), key: String::new(), unit: unit.into(), better: Better::Less })
+            column(&MetricSpec {
+                name: name.into(),
+                key: String::new(),
+                unit: unit.into(),
+                better: Better::Less,
+            })
         };
         assert_eq!(column_of("elapsed", "s"), "elapsed_s");
         assert_eq!(column_of("elapsed_s", "s"), "elapsed_s");

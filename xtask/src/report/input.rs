@@ -3,11 +3,11 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
 use crate::{
     journal::{self, Header, Outcome, Trial},
     plan::{Cell, MetricSpec, Plan, ProbeSpec},
+    tools,
 };
 
 /// A results folder as read.
@@ -29,20 +29,28 @@ impl Input {
     /// When one is missing or can't be read, and when the journal has cells whose probe is not in the plan.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("plan.toml");
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("read {}; is this a results folder of `cargo xtask matrix`?", path.display()))?;
-        let plan: Plan = toml::from_str(&text).with_context(|| format!("read the plan {}", path.display()))?;
+        let text = fs::read_to_string(&path).with_context(|| {
+            format!("read {}; is this a results folder of `cargo xtask matrix`?", path.display())
+        })?;
+        let plan: Plan =
+            toml::from_str(&text).with_context(|| format!("read the plan {}", path.display()))?;
         let contents = journal::read(folder)?;
         let mut notes = contents.header.notes.clone();
-        if digest(text.as_bytes()) != contents.header.plan_sha256 {
-            notes.push("plan.toml was changed after the matrix ran: names, units and costs may not fit.".into());
+        if tools::sha256(text.as_bytes()) != contents.header.plan_sha256 {
+            notes.push(
+                "plan.toml was changed after the matrix ran: names, units and costs may not fit.".into(),
+            );
         }
         let input = Self { plan, header: contents.header, trials: contents.trials, notes };
         for name in &input.header.cells {
             let cell = parse(name).with_context(|| format!("{}: bad cell name {name:?}", path.display()))?;
             let probe = input.plan.probes.get(&cell.probe);
-            let spec = probe.with_context(|| format!("{}: no probe {:?}, which the journal has", path.display(), cell.probe))?;
-            spec.metrics.first().with_context(|| format!("{}: probe {:?} has no metric", path.display(), cell.probe))?;
+            let spec = probe.with_context(|| {
+                format!("{}: no probe {:?}, which the journal has", path.display(), cell.probe)
+            })?;
+            spec.metrics
+                .first()
+                .with_context(|| format!("{}: probe {:?} has no metric", path.display(), cell.probe))?;
         }
         Ok(input)
     }
@@ -114,9 +122,4 @@ pub fn published_metric(probe: &ProbeSpec) -> Option<&MetricSpec> {
 fn parse(name: &str) -> Option<Cell> {
     let mut words = name.splitn(3, '/').map(str::to_owned);
     Some(Cell { probe: words.next()?, attachment: words.next()?, load: words.next()? })
-}
-
-/// SHA-256 in hexadecimal.
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -29,7 +29,8 @@ impl Scale {
     /// With as many decimals as neighbours `step` apart need.
     pub fn for_steps(mut self, step: f64) -> Self {
         let step = step.abs() / self.divisor;
-        self.decimals = if step > 0.0 { (-(step * 1.000_001).log10().floor()).clamp(0.0, 9.0) as usize } else { 0 };
+        self.decimals =
+            if step > 0.0 { (-(step * 1.000_001).log10().floor()).clamp(0.0, 9.0) as usize } else { 0 };
         self
     }
 
@@ -46,6 +47,29 @@ impl Scale {
     /// `value` with its unit.
     pub fn with_unit(&self, value: f64) -> String {
         join(self.show(value), &self.unit)
+    }
+
+    /// `value` without its unit in as few characters as it takes, for ticks over many decades.
+    pub fn compact(&self, value: f64) -> String {
+        let value = value / self.divisor;
+        let exponent = value.abs().log10().round();
+        if value != 0.0 && !(-4.0..5.0).contains(&exponent) {
+            const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+            let factor = value / 10_f64.powf(value.abs().log10().floor());
+            let exponent = value.abs().log10().floor() as i32;
+            let sign = if exponent < 0 { "⁻" } else { "" };
+            let power: String = exponent
+                .unsigned_abs()
+                .to_string()
+                .chars()
+                .filter_map(|digit| Some(DIGITS[digit.to_digit(10)? as usize]))
+                .collect();
+            let factor =
+                if (factor - 1.0).abs() < 1e-9 { String::new() } else { format!("{}·", factor.round()) };
+            return format!("{factor}10{sign}{power}");
+        }
+        let text = fixed(value, decimals(value, 2));
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
     }
 
     /// The unit in brackets, for the head of a column: ` (ms)`, or nothing for counts.
@@ -129,7 +153,13 @@ pub fn signed(value: f64, decimals: usize) -> String {
 /// A ratio as the percentage by which it differs from 1: `+14.7 %`.
 pub fn percent_change(ratio: f64) -> String {
     let percent = (ratio - 1.0) * 100.0;
-    let decimals = if percent.abs() >= 99.95 { 0 } else if percent.abs() >= 9.995 { 1 } else { 2 };
+    let decimals = if percent.abs() >= 99.95 {
+        0
+    } else if percent.abs() >= 9.995 {
+        1
+    } else {
+        2
+    };
     format!("{}\u{a0}%", signed(percent, decimals))
 }
 

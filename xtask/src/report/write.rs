@@ -17,7 +17,7 @@ pub fn put(folder: &Path, name: &str, text: &str) -> Result<()> {
     let failed = || format!("write {}", path.display());
     let parent = path.parent().unwrap_or(folder);
     fs::create_dir_all(parent).with_context(failed)?;
-    let aside = path.with_added_extension("new");
+    let aside = folder.join(format!("{name}.new"));
     let written = File::create(&aside)
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&aside, &path))

@@ -79,9 +79,8 @@ fn estimate(runs: &[Run], baseline: &[Run]) -> Option<Estimate> {
     let native = mean(baseline, |run| run.elapsed_s) / native_work;
     let work = mean(runs, |run| run.work);
     let value = (mean(runs, |run| run.elapsed_s) - work * native) / interrupts;
-    let of_runs = sum_of_squares(runs, |run| {
-        (run.elapsed_s - run.work * native - value * run.interrupts) / interrupts
-    });
+    let of_runs =
+        sum_of_squares(runs, |run| (run.elapsed_s - run.work * native - value * run.interrupts) / interrupts);
     let of_baseline =
         sum_of_squares(baseline, |run| work / interrupts * (run.elapsed_s - native * run.work) / native_work);
     let error = of_mean(of_runs, runs.len())? + of_mean(of_baseline, baseline.len())?;
@@ -164,10 +163,11 @@ mod tests {
 
     #[test]
     fn it_is_withheld_with_a_reason() {
-        let reason = |runs: &[Run], baseline: &[Run]| match cost_per_interrupt(runs, baseline, &mut Random::new(1)) {
-            Cost::Withheld(reason) => reason,
-            Cost::Known { us, .. } => panic!("{us}"),
-        };
+        let reason =
+            |runs: &[Run], baseline: &[Run]| match cost_per_interrupt(runs, baseline, &mut Random::new(1)) {
+                Cost::Withheld(reason) => reason,
+                Cost::Known { us, .. } => panic!("{us}"),
+            };
         let native = [run(19.0, 1000.0), run(19.1, 1000.0)];
         assert!(reason(&[run(19.0, 0.0), run(19.0, 3.0)], &native).contains("near zero"));
         assert!(reason(&[run(19.0, 0.0), run(19.0, 90.0), run(19.0, 0.0)], &native).contains("uncertain"));

@@ -79,7 +79,8 @@ fn sign(difference: f64) -> i64 {
 /// Sizes of the groups of equal runs.
 fn ties(runs: &[f64]) -> impl Iterator<Item = f64> {
     let sorted = super::describe::sorted(runs);
-    let sizes: Vec<f64> = sorted.chunk_by(|one, other| one == other).map(|group| group.len() as f64).collect();
+    let sizes: Vec<f64> =
+        sorted.chunk_by(|one, other| one == other).map(|group| group.len() as f64).collect();
     sizes.into_iter()
 }
 

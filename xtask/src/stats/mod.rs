@@ -11,7 +11,7 @@ mod describe;
 mod drift;
 
 pub use bootstrap::{CONFIDENCE_PERCENT, Interval, LEAST_RUNS};
-pub use compare::{Comparison, MARGIN_PERCENT, Verdict, compare, spread_intervals};
+pub use compare::{MARGIN_PERCENT, Verdict, compare, spread_intervals};
 pub use cost::{Cost, Run, cost_per_interrupt};
-pub use describe::{Description, describe, distribution, percentile};
-pub use drift::{ChangePoint, Trend, change_point, trend};
+pub use describe::{describe, distribution, percentile};
+pub use drift::{change_point, trend};
