@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Columns that a narrow terminal goes without, the least missed first.
-const DISPENSABLE: [&str; 4] = ["Min–max", "Interrupts", "Std dev", "Difference"];
+const DISPENSABLE: [&str; 4] = ["Min–max", "Interrupts", "Std dev", "Differs"];
 
 /// One table per probe, no wider than `width` where that can be had by leaving out columns.
 pub fn text(input: &Input, summary: &Summary, width: usize) -> String {
@@ -74,7 +74,9 @@ fn show(mut table: Table, width: usize) -> String {
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
     };
     let mut text = format!("{}\n", table.caption);
-    text.push_str(&line(table.head.iter().map(|column| column.title.as_str()).collect()));
+    let heads: Vec<(&str, &str)> = table.head.iter().map(|column| title_and_unit(&column.title)).collect();
+    text.push_str(&line(heads.iter().map(|(title, _)| *title).collect()));
+    text.push_str(&line(heads.iter().map(|(_, unit)| *unit).collect()));
     for row in &table.rows {
         text.push_str(&line(row.iter().map(String::as_str).collect()));
     }
@@ -84,10 +86,16 @@ fn show(mut table: Table, width: usize) -> String {
     text
 }
 
+/// A title apart from the unit in brackets at its end: the terminal shows them below each other.
+fn title_and_unit(title: &str) -> (&str, &str) {
+    title.strip_suffix(')').and_then(|title| title.split_once(" (")).unwrap_or((title, ""))
+}
+
 fn widths(table: &Table) -> Vec<usize> {
     let width = |column: usize| {
         let fields = table.rows.iter().map(|row| row[column].chars().count());
-        fields.chain([table.head[column].title.chars().count()]).max().unwrap_or(0)
+        let (title, unit) = title_and_unit(&table.head[column].title);
+        fields.chain([title.chars().count(), unit.chars().count()]).max().unwrap_or(0)
     };
     (0..table.head.len()).map(width).collect()
 }
@@ -109,7 +117,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let lines = "disk\nCell               N  Min–max (s)\ndisk/native/none  50    19.1–19.2\n";
+        let lines = "disk\nCell               N    Min–max\n                             s\ndisk/native/none  50  19.1–19.2\n";
         assert_eq!(show(table(), 80), lines);
     }
 

@@ -186,12 +186,12 @@ pub fn short(probe: &Probe) -> Table {
         "Cell".to_owned(),
         "#N".into(),
         format!("#Mean{}", mean.in_brackets()),
-        format!("#Difference{}", difference.in_brackets()),
+        format!("#Differs{}", difference.in_brackets()),
         "#Change".into(),
         format!("#Std dev{}", stdev.in_brackets()),
         format!("#Min–max{}", mean.in_brackets()),
         "#Interrupts".into(),
-        "#Cost/interrupt".into(),
+        "#Cost (µs/int.)".into(),
         "Not completed".into(),
     ];
     let better = probe.direction();
@@ -222,11 +222,11 @@ pub fn short(probe: &Probe) -> Table {
             cell.summary.lacks(),
         ]);
     }
-    table
+    table.without_empty_columns()
 }
 
 fn cost(cost: &CostSummary) -> String {
-    cost.us.map_or_else(|| "withheld".into(), |us| format!("{}\u{a0}µs", number::fixed(us, 2)))
+    cost.us.map_or_else(|| "withheld".into(), |us| number::fixed(us, 2))
 }
 
 /// What can be said of a cell, in words.
