@@ -26,6 +26,8 @@ pub enum XtaskCommand {
     Dist(DistArgs),
     /// Write the JSON schemas of all records to docs/schema
     Schema(SchemaArgs),
+    /// Compare the tools with fio, iperf3 and others on the same work, in turn
+    Peers(PeersArgs),
 }
 
 /// Arguments of `matrix`.
@@ -58,6 +60,10 @@ pub struct MatrixArgs {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Use the tools in this folder (made by `cargo xtask dist`) instead of building them
+    #[arg(long, value_name = "DIR")]
+    pub binaries: Option<PathBuf>,
 
     /// Where results go
     #[arg(long, value_name = "DIR", default_value = "results")]
@@ -97,4 +103,28 @@ pub struct SchemaArgs {
     /// Change nothing; fail if the files are not what they should be
     #[arg(long)]
     pub check: bool,
+}
+
+/// Arguments of `peers`.
+#[derive(Args, Debug)]
+pub struct PeersArgs {
+    /// Only this group (`disk`, `udp` …) or the names that this glob matches; may be repeated
+    #[arg(long, value_name = "GROUP|GLOB")]
+    pub only: Vec<String>,
+
+    /// Rounds in which every side does the work once
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub pairs: u32,
+
+    /// One JSON object a comparison instead of tables
+    #[arg(long)]
+    pub json: bool,
+
+    /// Name the comparisons and run none
+    #[arg(long)]
+    pub list: bool,
+
+    /// Folder on the file system whose disk is compared; what is made in it is removed
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub folder: PathBuf,
 }

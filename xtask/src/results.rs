@@ -1,7 +1,7 @@
 //! Results folders: `results/<utc>-<plan>/`, and `results/latest` that points at the newest.
 
 use std::{
-    env, fs,
+    fs,
     io::ErrorKind,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
@@ -50,9 +50,4 @@ pub fn point_latest(base: &Path, folder: &Path) -> Result<()> {
     symlink(name, &aside)
         .and_then(|()| fs::rename(&aside, &latest))
         .with_context(|| format!("point {} at {}", latest.display(), folder.display()))
-}
-
-/// Columns of the terminal, 120 where there is none.
-pub fn terminal_width() -> usize {
-    env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(120)
 }

@@ -18,12 +18,26 @@ pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// Built binaries.
+/// The tools' binaries in one folder.
 pub struct Binaries {
     /// The folder that holds them.
     pub folder: PathBuf,
     /// SHA-256 of each, in hexadecimal.
     pub sha256: BTreeMap<String, String>,
+}
+
+impl Binaries {
+    /// The binaries that are in `folder`.
+    ///
+    /// # Errors
+    /// Names the first that is missing.
+    pub fn find(folder: &Path) -> Result<Self> {
+        let folder =
+            folder.canonicalize().with_context(|| format!("find the tools in {}", folder.display()))?;
+        let sum = |name: &&str| Ok(((*name).to_owned(), sha256_of_file(&folder.join(name))?));
+        let sha256 = NAMES.iter().map(sum).collect::<Result<_>>()?;
+        Ok(Self { folder, sha256 })
+    }
 }
 
 /// Builds every tool as one static, stripped binary that runs on any Linux of this architecture.
@@ -56,12 +70,7 @@ pub fn build() -> Result<Binaries> {
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
     let target_folder =
         if target_folder.is_relative() { workspace().join(target_folder) } else { target_folder };
-    let folder = target_folder.join(target).join("guest");
-    let sha256 = NAMES
-        .iter()
-        .map(|name| Ok(((*name).to_owned(), sha256_of_file(&folder.join(name))?)))
-        .collect::<Result<_>>()?;
-    Ok(Binaries { folder, sha256 })
+    Binaries::find(&target_folder.join(target).join("guest"))
 }
 
 /// The target triple of the compiler's own host.

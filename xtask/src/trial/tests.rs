@@ -100,7 +100,7 @@ fn every_way_to_break_has_its_stage_and_cause() {
         ("cpuload", Behaviour::Unreachable, Outcome::Failed, "load", "can't be reached"),
         ("cpuload", Behaviour::Refuses, Outcome::Failed, "load", "no permission"),
         ("cpuload", Behaviour::Dies, Outcome::Failed, "proof", "killed"),
-        ("cpuload", weak, Outcome::Invalid, "proof", "at least 20"),
+        ("cpuload", weak, Outcome::Invalid, "proof", "at least 10"),
         ("cpuload", faded, Outcome::Invalid, "load", "duty_percent of nothing"),
         ("cpuload", Behaviour::Hangs, Outcome::Invalid, "proof", "no sample"),
         ("diskprobe", Behaviour::Unreachable, Outcome::Failed, "probe", "can't be reached"),
