@@ -6,6 +6,7 @@ mod domain;
 mod dry_run;
 mod journal;
 mod matrix;
+mod peers;
 mod plan;
 mod platform;
 mod progress;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         XtaskCommand::Report(args) => matrix::report_again(&args.folder),
         XtaskCommand::Dist(args) => dist::run(&args),
         XtaskCommand::Schema(args) => schema::run(&args),
+        XtaskCommand::Peers(args) => peers::run(&args),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -70,7 +70,7 @@ impl Figure {
         } else if ends_with("_pps") {
             units::si(value, "packets/s")
         } else if ends_with("_bytes") {
-            format!("{:.2} MiB", value / f64::from(1 << 20))
+            units::si(value, "B")
         } else if ends_with("_ns") {
             units::duration(value)
         } else if ends_with("_s") {
@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(Figure::GOODPUT_BPS.show(1e9), "1 Gbit/s");
         assert_eq!(Figure::CPU_S.show(0.25), "250 ms");
         assert_eq!(Figure::CPU_PER_PACKET_NS.show(812.0), "812 ns");
-        assert_eq!(Figure::RESIDENT_PEAK_BYTES.show(1_572_864.0), "1.50 MiB");
+        assert_eq!(Figure::RESIDENT_PEAK_BYTES.show(1_572_864.0), "1.573 MB");
     }
 
     #[test]

@@ -59,9 +59,9 @@ impl Job {
         self.args(words.split_whitespace())
     }
 
-    /// Lets it and its children run on one CPU only.
-    pub fn on_cpu(mut self, cpu: usize) -> Self {
-        self.cpus = vec![cpu];
+    /// Lets it and its children run on these CPUs only.
+    pub fn on_cpus(mut self, cpus: &[usize]) -> Self {
+        self.cpus = cpus.to_vec();
         self
     }
 
@@ -125,11 +125,6 @@ pub struct Running {
 }
 
 impl Running {
-    /// When it was started, by [`clock::now_ns`].
-    pub fn started_ns(&self) -> u64 {
-        self.started_ns
-    }
-
     /// Fails where it has ended already.
     pub fn check_alive(&self) -> Result<()> {
         if self.has_ended(Duration::ZERO)? {
@@ -192,6 +187,7 @@ impl Running {
         };
         Ok(Finished {
             name: std::mem::take(&mut self.name),
+            started_ns: self.started_ns,
             code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
             elapsed_s: elapsed_ns as f64 / 1e9,
             cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
@@ -246,6 +242,8 @@ fn pidfd_open(id: libc::pid_t) -> io::Result<OwnedFd> {
 pub struct Finished {
     name: String,
     code: Option<i32>,
+    /// Just before it was started, by [`clock::now_ns`].
+    pub started_ns: u64,
     /// From just before fork to exit, in seconds.
     pub elapsed_s: f64,
     /// CPU time of it and of all descendants that were waited for, in seconds.

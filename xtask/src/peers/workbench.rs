@@ -98,7 +98,7 @@ impl Workbench {
     fn job(&self, program: PathBuf) -> Job {
         self.jobs.set(self.jobs.get() + 1);
         Job::new(program, self.path(&format!("job-{}", self.jobs.get())), self.stop.clone())
-            .on_cpu(self.near_cpu)
+            .on_cpus(&[self.near_cpu])
     }
 
     /// The file that disk comparisons read and overwrite, made by `create` at its first use.

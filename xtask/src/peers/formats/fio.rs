@@ -12,9 +12,9 @@ pub struct Report {
     pub operations_per_s: f64,
     /// Operations.
     pub operations: f64,
-    /// Median and 99th percentile of the completion latency, in nanoseconds; none where fio was told
-    /// not to measure it.
-    pub completion_latency_ns: Option<(f64, f64)>,
+    /// Median and 99th percentile of the total latency (submission and completion together, by
+    /// `--lat_percentiles=1`), in nanoseconds.
+    pub total_latency_ns: Option<(f64, f64)>,
 }
 
 /// Reads the report; `direction` is `read` or `write`.
@@ -30,12 +30,12 @@ pub fn parse(output: &str, direction: &str) -> Result<Report> {
     let number = |key: &str| part[key].as_f64().with_context(|| format!("fio reports no {direction}.{key}"));
     let operations = number("total_ios")?;
     ensure!(operations > 0.0, "fio did no {direction}");
-    let percentile = |name: &str| part["clat_ns"]["percentile"][name].as_f64();
+    let percentile = |name: &str| part["lat_ns"]["percentile"][name].as_f64();
     Ok(Report {
         bytes_per_s: number("bw_bytes")?,
         operations_per_s: number("iops")?,
         operations,
-        completion_latency_ns: percentile("50.000000").zip(percentile("99.000000")),
+        total_latency_ns: percentile("50.000000").zip(percentile("99.000000")),
     })
 }
 
@@ -49,7 +49,7 @@ mod tests {
   "jobs" : [ { "jobname" : "w", "error" : 0,
     "read" : { "bw_bytes" : 0, "iops" : 0.000000, "total_ios" : 0 },
     "write" : { "io_bytes" : 67108864, "bw_bytes" : 615677651, "iops" : 4697.247706, "total_ios" : 512,
-      "clat_ns" : { "min" : 1, "max" : 2, "mean" : 1.5, "stddev" : 0.1, "N" : 512,
+      "lat_ns" : { "min" : 1, "max" : 2, "mean" : 1.5, "stddev" : 0.1, "N" : 512,
         "percentile" : { "50.000000" : 1548288, "99.000000" : 4227072 } } } } ] }"#;
 
     #[test]
@@ -57,7 +57,7 @@ mod tests {
         let report = parse(OUTPUT, "write").unwrap();
         assert_eq!(report.bytes_per_s, 615_677_651.0);
         assert_eq!(report.operations_per_s, 4697.247706);
-        assert_eq!(report.completion_latency_ns, Some((1_548_288.0, 4_227_072.0)));
+        assert_eq!(report.total_latency_ns, Some((1_548_288.0, 4_227_072.0)));
     }
 
     #[test]

@@ -49,9 +49,25 @@ impl Axis {
         self.from + share.clamp(0.0, 1.0) * (self.to - self.from)
     }
 
-    /// Round numbers on the axis, rising, about one for every 90 units of length.
+    /// Whether `value` is between the ends.
+    pub fn holds(&self, value: f64) -> bool {
+        (self.low..=self.high).contains(&value)
+    }
+
+    /// Whether `value` is beyond the lower end.
+    pub fn is_below(&self, value: f64) -> bool {
+        value < self.low
+    }
+
+    /// The places of both ends.
+    pub fn ends(&self) -> (f64, f64) {
+        (self.from, self.to)
+    }
+
+    /// Round numbers on the axis, rising: one for about 70 units across or 40 upwards.
     pub fn ticks(&self) -> Vec<f64> {
-        let wanted = ((self.to - self.from).abs() / 90.0).clamp(2.0, 8.0);
+        let upwards = self.to < self.from;
+        let wanted = ((self.to - self.from).abs() / if upwards { 40.0 } else { 70.0 }).clamp(2.0, 8.0);
         let decades = if self.logarithmic { (self.high / self.low).log10() } else { 0.0 };
         if decades < 0.9 {
             return steps(self.low, self.high, step(self.high - self.low, wanted));

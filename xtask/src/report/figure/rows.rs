@@ -6,7 +6,7 @@ use crate::report::view::{self, Cell, Probe};
 /// Characters of a name that are shown.
 const NAME: usize = 18;
 /// Width of a character, about.
-const CHARACTER: f64 = 6.9;
+const CHARACTER: f64 = 7.6;
 /// Room between groups of one attachment.
 const GAP: f64 = 8.0;
 
@@ -59,6 +59,11 @@ impl Rows {
             }
             svg.text((self.loads_at, y + 4.0), Anchor::Start, "soft", &cut(&cell.summary.load, NAME));
         }
+    }
+
+    /// Left edge of the text beside the plot.
+    pub fn beside(&self) -> f64 {
+        self.plot.1 + 12.0
     }
 
     /// Says in a row why it has nothing to show.

@@ -1,0 +1,205 @@
+//! diskprobe against fio and dd.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use super::{
+    comparison::{Bound, Comparison, Contender, Program},
+    figures::{Figure, Measurement},
+    formats::{dd, fio, ours},
+    workbench::Workbench,
+    zram::Zram,
+};
+
+const FIO: Program = Program { name: "fio", package: "fio" };
+const DD: Program = Program { name: "dd", package: "coreutils" };
+
+/// Bytes of the sequential runs: 8000 blocks of 128 KiB.
+const FILE_BYTES: u64 = 8000 << 17;
+/// Memory of the buffers there: 8 blocks of 128 KiB.
+const BUFFER_BYTES: f64 = (8 << 17) as f64;
+/// Size of the memory block device.
+const ZRAM_BYTES: u64 = 512 << 20;
+/// How long runs on it are, in seconds.
+const ZRAM_S: u32 = 2;
+
+/// All comparisons of this group.
+pub fn comparisons() -> Vec<Comparison> {
+    vec![
+        sequential_write(),
+        memory_device("disk/random-read", Direction::Read, 32)
+            .at_most(Figure::RESIDENT_PEAK_BYTES, 32.0 * 4096.0 + 4.0 * 1048576.0),
+        memory_device("disk/random-write", Direction::Write, 32),
+        latency(),
+    ]
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Direction {
+    Read,
+    Write,
+}
+
+impl Direction {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
+fn sequential_write() -> Comparison {
+    let what = "128 KiB × 8000 sequential, depth 8, O_DIRECT, over an existing file of the same file system";
+    let ours = Contender::ours("diskprobe", |workbench| {
+        let file = file(workbench)?;
+        let run = workbench.tool("diskprobe").words("write --overwrite --block-size 128KiB --queue-depth 8");
+        let finished = run.words("--total 1048576000").args([file]).run()?;
+        let summary = ours::summary(&finished)?;
+        Ok(summary
+            .complete(finished.cost())
+            .with(Figure::BYTES_PER_S, summary.number("bytes_per_s")?)
+            .with(Figure::OPERATIONS_PER_S, summary.number("operations_per_s")?))
+    });
+    let fio_goals = [
+        (Figure::BYTES_PER_S, Bound::AtLeast(1.0)),
+        (Figure::CPU_S, Bound::AtMost(0.6)),
+        (Figure::ELAPSED_S, Bound::AtMost(0.8)),
+    ];
+    let fio = |label: &str, more: &'static str| {
+        Contender::peer(label, FIO, move |workbench| {
+            let options = "--rw=write --bs=128k --size=1048576000 --iodepth=8 --overwrite=1";
+            run_fio(workbench, file(workbench)?, Direction::Write, &format!("{options} {more}"))
+        })
+    };
+    let dd = Contender::peer("dd oflag=direct", DD, |workbench| {
+        let mut output = OsString::from("of=");
+        output.push(file(workbench)?);
+        let words = "if=/dev/zero bs=128k count=8000 oflag=direct conv=notrunc";
+        let finished = workbench.program("dd").words(words).args([output]).run()?;
+        Ok(finished.cost().with(Figure::BYTES_PER_S, dd::bytes_per_s(&finished.stderr)?))
+    });
+    Comparison::new("disk/write", what, ours)
+        .against(fio("fio io_uring", ""), &fio_goals)
+        .against(fio("fio io_uring, fixed buffers and files", "--fixedbufs --registerfiles --nonvectored"), &fio_goals)
+        .against(dd, &[(Figure::ELAPSED_S, Bound::AtMost(0.5))])
+        .at_most(Figure::RESIDENT_PEAK_BYTES, BUFFER_BYTES + 4.0 * 1_048_576.0)
+}
+
+/// Random 4 KiB blocks on zram. All blocks are zeros, which zram stores as a note: so the device is as
+/// fast as can be, and what is compared is the path to it.
+fn memory_device(name: &str, direction: Direction, depth: u32) -> Comparison {
+    let what = format!(
+        "random {} of 4 KiB blocks of zeros, depth {depth}, O_DIRECT, zram of 512 MiB, {ZRAM_S} s",
+        direction.word()
+    );
+    let goals = [
+        (Figure::OPERATIONS_PER_S, Bound::AtLeast(1.25)),
+        (Figure::CPU_PER_OPERATION_NS, Bound::AtMost(0.7)),
+    ];
+    let fio = |label: &str, more: &'static str| {
+        Contender::peer(label, FIO, move |workbench| {
+            let device = Zram::new(ZRAM_BYTES)?;
+            run_fio(workbench, &device.path(), direction, &format!("{} {more}", fio_random(direction, depth)))
+        })
+    };
+    Comparison::new(name, what, Contender::ours("diskprobe", move |workbench| random(workbench, direction, depth)))
+        .against(fio("fio io_uring", ""), &goals)
+        .against(fio("fio io_uring, fixed buffers and files", "--fixedbufs --registerfiles --nonvectored"), &goals)
+}
+
+/// The same operation measured by both: their histograms have to agree.
+fn latency() -> Comparison {
+    let what = format!("total latency of random 4 KiB reads, depth 1, O_DIRECT, zram of 512 MiB, {ZRAM_S} s");
+    let fio = Contender::peer("fio io_uring, fixed buffers and files", FIO, |workbench| {
+        let device = Zram::new(ZRAM_BYTES)?;
+        let options = fio_random(Direction::Read, 1);
+        let more = "--fixedbufs --registerfiles --nonvectored";
+        run_fio(workbench, &device.path(), Direction::Read, &format!("{options} {more}"))
+    });
+    let same = Bound::Within(0.05);
+    Comparison::new(
+        "disk/latency",
+        what,
+        Contender::ours("diskprobe", |workbench| random(workbench, Direction::Read, 1)),
+    )
+    .against(fio, &[(Figure::P50_NS, same), (Figure::P99_NS, same)])
+}
+
+fn random(workbench: &Workbench, direction: Direction, depth: u32) -> Result<Measurement> {
+    let device = Zram::new(ZRAM_BYTES)?;
+    let words = format!("{} --order random --block-size 4KiB --queue-depth {depth}", direction.word());
+    let run = workbench.tool("diskprobe").words(&words).args([device.path()]);
+    let run = match direction {
+        Direction::Read => run,
+        Direction::Write => run.words("--overwrite --data zeros"),
+    };
+    let finished = run.words(&format!("--duration {ZRAM_S}s --span {ZRAM_BYTES}")).run()?;
+    let summary = ours::summary(&finished)?;
+    Ok(summary
+        .complete(finished.cost())
+        .with(Figure::OPERATIONS_PER_S, summary.number("operations_per_s")?)
+        .with(Figure::P50_NS, summary.number("total_latency.p50_ns")?)
+        .with(Figure::P99_NS, summary.number("total_latency.p99_ns")?)
+        .cpu_per(Figure::CPU_PER_OPERATION_NS, summary.number("operations")?))
+}
+
+fn fio_random(direction: Direction, depth: u32) -> String {
+    let word = direction.word();
+    format!("--rw=rand{word} --bs=4k --iodepth={depth} --time_based --runtime={ZRAM_S} --zero_buffers --norandommap")
+}
+
+fn run_fio(workbench: &Workbench, target: &Path, direction: Direction, options: &str) -> Result<Measurement> {
+    let mut filename = OsString::from("--filename=");
+    filename.push(target);
+    let finished = workbench
+        .program("fio")
+        .words("--name=peer --ioengine=io_uring --direct=1 --output-format=json --lat_percentiles=1")
+        .words(options)
+        .args([filename])
+        .run()?;
+    let report = fio::parse(&finished.stdout, direction.word())?;
+    let mut measurement = finished
+        .cost()
+        .with(Figure::BYTES_PER_S, report.bytes_per_s)
+        .with(Figure::OPERATIONS_PER_S, report.operations_per_s)
+        .cpu_per(Figure::CPU_PER_OPERATION_NS, report.operations);
+    if let Some((p50_ns, p99_ns)) = report.total_latency_ns {
+        measurement = measurement.with(Figure::P50_NS, p50_ns).with(Figure::P99_NS, p99_ns);
+    }
+    Ok(measurement)
+}
+
+/// The file that everyone overwrites: real, written blocks, so that nobody pays for the first write.
+fn file(workbench: &Workbench) -> Result<&Path> {
+    workbench.disk_file(|path| {
+        fill(path).with_context(|| format!("create the test file {}", path.display()))
+    })
+}
+
+fn fill(path: &Path) -> Result<()> {
+    let mut random = meter::random::Random::new(1);
+    let mut chunk = vec![0; 1 << 20];
+    for word in chunk.chunks_exact_mut(8) {
+        word.copy_from_slice(&random.next_u64().to_le_bytes());
+    }
+    let mut file = fs::File::create(path)?;
+    let mut left = FILE_BYTES;
+    while left > 0 {
+        let length = left.min(chunk.len() as u64);
+        file.write_all(&chunk[..length as usize])?;
+        left -= length;
+    }
+    Ok(file.sync_all()?)
+}
+
+/// A file to read from: for whoever needs any target at all.
+pub fn any_file(workbench: &Workbench) -> Result<PathBuf> {
+    file(workbench).map(Path::to_owned)
+}
