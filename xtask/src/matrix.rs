@@ -49,10 +49,13 @@ pub fn run(args: &MatrixArgs) -> Result<u8> {
     Ok(tally.exit_code(control.stop().is_raised()))
 }
 
+/// Columns of the terminal's tables: every column is shown, also where a narrow terminal wraps lines.
+const WHOLE_TABLE: usize = 400;
+
 /// Makes summary and report from the journal of `folder`, and shows the tables.
 pub fn report_again(folder: &Path) -> Result<u8> {
     let made = report::make(folder)?;
-    println!("{}", report::terminal(&made, usize::MAX));
+    println!("{}", report::terminal(&made, WHOLE_TABLE));
     println!("report: {}", folder.join("report/index.html").display());
     Ok(0)
 }
