@@ -36,7 +36,9 @@ fn duty(percent: u32) -> Comparison {
         let report = workbench.path("stress-ng.yaml");
         let finished = workbench
             .program("stress-ng")
-            .words(&format!("--cpu 1 --cpu-load {percent} --cpu-method sqrt --timeout {RUN_S} --metrics --yaml"))
+            .words(&format!(
+                "--cpu 1 --cpu-load {percent} --cpu-method sqrt --timeout {RUN_S} --metrics --yaml"
+            ))
             .args([&report])
             .run()?;
         let achieved = stress_ng::duty_percent(&fs::read_to_string(&report)?)?;
@@ -51,7 +53,8 @@ fn duty(percent: u32) -> Comparison {
 /// The same load as `stress -c 1`, not a faster one. `stress` does not count, and a guest often has no
 /// counter of instructions; so its loop stands in, compiled here as Debian compiles it, and counted.
 fn square_roots() -> Comparison {
-    let what = format!("square roots of random numbers on one CPU, {RUN_S} s: the same load, not a faster one");
+    let what =
+        format!("square roots of random numbers on one CPU, {RUN_S} s: the same load, not a faster one");
     let ours = Contender::ours("cpuload", |workbench| {
         let (measurement, summary) = cpuload(workbench, "--kernel sqrt")?;
         Ok(measurement.with(Figure::OPERATIONS_PER_S, summary.number("operations_per_s")?))

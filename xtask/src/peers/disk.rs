@@ -87,7 +87,10 @@ fn sequential_write() -> Comparison {
     });
     Comparison::new("disk/write", what, ours)
         .against(fio("fio io_uring", ""), &fio_goals)
-        .against(fio("fio io_uring, fixed buffers and files", "--fixedbufs --registerfiles --nonvectored"), &fio_goals)
+        .against(
+            fio("fio io_uring, fixed buffers and files", "--fixedbufs --registerfiles --nonvectored"),
+            &fio_goals,
+        )
         .against(dd, &[(Figure::ELAPSED_S, Bound::AtMost(0.5))])
         .at_most(Figure::RESIDENT_PEAK_BYTES, BUFFER_BYTES + 4.0 * 1_048_576.0)
 }
@@ -109,9 +112,16 @@ fn memory_device(name: &str, direction: Direction, depth: u32) -> Comparison {
             run_fio(workbench, &device.path(), direction, &format!("{} {more}", fio_random(direction, depth)))
         })
     };
-    Comparison::new(name, what, Contender::ours("diskprobe", move |workbench| random(workbench, direction, depth)))
-        .against(fio("fio io_uring", ""), &goals)
-        .against(fio("fio io_uring, fixed buffers and files", "--fixedbufs --registerfiles --nonvectored"), &goals)
+    Comparison::new(
+        name,
+        what,
+        Contender::ours("diskprobe", move |workbench| random(workbench, direction, depth)),
+    )
+    .against(fio("fio io_uring", ""), &goals)
+    .against(
+        fio("fio io_uring, fixed buffers and files", "--fixedbufs --registerfiles --nonvectored"),
+        &goals,
+    )
 }
 
 /// The same operation measured by both: their histograms have to agree.
@@ -152,7 +162,9 @@ fn random(workbench: &Workbench, direction: Direction, depth: u32) -> Result<Mea
 
 fn fio_random(direction: Direction, depth: u32) -> String {
     let word = direction.word();
-    format!("--rw=rand{word} --bs=4k --iodepth={depth} --time_based --runtime={ZRAM_S} --zero_buffers --norandommap")
+    format!(
+        "--rw=rand{word} --bs=4k --iodepth={depth} --time_based --runtime={ZRAM_S} --zero_buffers --norandommap"
+    )
 }
 
 fn run_fio(workbench: &Workbench, target: &Path, direction: Direction, options: &str) -> Result<Measurement> {
@@ -178,9 +190,7 @@ fn run_fio(workbench: &Workbench, target: &Path, direction: Direction, options: 
 
 /// The file that everyone overwrites: real, written blocks, so that nobody pays for the first write.
 fn file(workbench: &Workbench) -> Result<&Path> {
-    workbench.disk_file(|path| {
-        fill(path).with_context(|| format!("create the test file {}", path.display()))
-    })
+    workbench.disk_file(|path| fill(path).with_context(|| format!("create the test file {}", path.display())))
 }
 
 fn fill(path: &Path) -> Result<()> {

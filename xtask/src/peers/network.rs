@@ -70,9 +70,7 @@ impl Wire {
         )?;
         ip(
             &far,
-            &format!(
-                "link set lo up\naddress add {FAR_ADDRESS}/24 dev {INTERFACE}\nlink set {INTERFACE} up"
-            ),
+            &format!("link set lo up\naddress add {FAR_ADDRESS}/24 dev {INTERFACE}\nlink set {INTERFACE} up"),
         )?;
         if packets == Packets::Real {
             for end in [&near, &far] {
@@ -92,7 +90,8 @@ impl Wire {
     /// Packets that the far end's interface has received.
     pub fn packets_received(&self) -> Result<u64> {
         let table = read_inside(&self.far, "/proc/thread-self/net/dev")?;
-        received(&table, self.interface).with_context(|| format!("{} is not in /proc/net/dev", self.interface))
+        received(&table, self.interface)
+            .with_context(|| format!("{} is not in /proc/net/dev", self.interface))
     }
 
     /// Returns when a socket of the far end listens on `port`; `check` may find that it never will.
@@ -111,7 +110,8 @@ impl Wire {
         while Instant::now() < deadline {
             for file in files {
                 // A kernel without IPv6 lacks the second.
-                let table = read_inside(&self.far, &format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+                let table =
+                    read_inside(&self.far, &format!("/proc/thread-self/net/{file}")).unwrap_or_default();
                 if listens(&table, transport, port) {
                     return Ok(());
                 }
@@ -192,7 +192,10 @@ mod tests {
     #[test]
     fn counters_are_read_by_interface() {
         let table = "Inter-|   Receive\n face |bytes    packets errs\n    lo:     100       7    0 0 0\n veth0: 5 9 0\n";
-        assert_eq!((received(table, "lo"), received(table, "veth0"), received(table, "eth0")), (Some(7), Some(9), None));
+        assert_eq!(
+            (received(table, "lo"), received(table, "veth0"), received(table, "eth0")),
+            (Some(7), Some(9), None)
+        );
     }
 
     #[test]
@@ -217,7 +220,8 @@ mod tests {
         let before = wire.packets_received().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let workbench = Workbench::new(folder.path(), folder.path().into(), Stop::new()).unwrap();
-        let ping = workbench.program("ping").words("-c 3 -i 0.01 -W 1").args([wire.address]).inside(&wire.near);
+        let ping =
+            workbench.program("ping").words("-c 3 -i 0.01 -W 1").args([wire.address]).inside(&wire.near);
         if let Err(error) = ping.run() {
             println!("skipped: {error:#}");
             return;

@@ -80,7 +80,8 @@ impl Job {
     /// Starts it.
     pub fn start(self) -> Result<Running> {
         let [stdout, stderr] = ["out", "err"].map(|kind| self.output.with_extension(kind));
-        let create = |path: &PathBuf| File::create(path).with_context(|| format!("create {}", path.display()));
+        let create =
+            |path: &PathBuf| File::create(path).with_context(|| format!("create {}", path.display()));
         let mut command = Command::new(&self.program);
         command.args(&self.args).stdin(Stdio::null()).stdout(create(&stdout)?).stderr(create(&stderr)?);
         enter(&mut command, self.network.as_ref(), &self.cpus);
@@ -291,10 +292,7 @@ impl Finished {
     pub fn cost_with(&self, other: &Self) -> Measurement {
         self.cost()
             .with(Figure::CPU_S, self.cpu_s + other.cpu_s)
-            .with(
-                Figure::RESIDENT_PEAK_BYTES,
-                self.resident_peak_bytes.max(other.resident_peak_bytes) as f64,
-            )
+            .with(Figure::RESIDENT_PEAK_BYTES, self.resident_peak_bytes.max(other.resident_peak_bytes) as f64)
     }
 }
 
@@ -317,7 +315,10 @@ mod tests {
 
     #[test]
     fn output_code_and_cpu_time_of_grandchildren_are_collected() {
-        let (_folder, job) = shell("echo out; echo err >&2; sh -c 'i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done'", &Stop::new());
+        let (_folder, job) = shell(
+            "echo out; echo err >&2; sh -c 'i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done'",
+            &Stop::new(),
+        );
         let finished = job.run().unwrap();
         assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("out\n", "err\n"));
         assert!(finished.cpu_s > 0.0 && finished.elapsed_s > 0.0 && finished.resident_peak_bytes > 0);
@@ -348,7 +349,8 @@ mod tests {
 
     #[test]
     fn a_server_ends_at_a_signal() {
-        let (_folder, job) = shell("trap 'echo bye; exit 0' TERM; while :; do sleep 0.01; done", &Stop::new());
+        let (_folder, job) =
+            shell("trap 'echo bye; exit 0' TERM; while :; do sleep 0.01; done", &Stop::new());
         let running = job.start().unwrap();
         std::thread::sleep(Duration::from_millis(100));
         running.check_alive().unwrap();

@@ -77,7 +77,8 @@ fn goal(goal: &Judged) -> Vec<String> {
         Target::AtMost(bound) => format!("at most {}", show(bound)),
         Target::Within(distance) => format!("1 ± {distance}"),
     };
-    let against = goal.against.as_ref().map_or_else(|| "by itself".to_owned(), |peer| format!("against {peer}"));
+    let against =
+        goal.against.as_ref().map_or_else(|| "by itself".to_owned(), |peer| format!("against {peer}"));
     let verdict = if goal.met { "met" } else { "MISSED" };
     vec![against, heading(goal.figure), show(goal.spread.median), range, target, verdict.to_owned()]
 }

@@ -232,12 +232,13 @@ mod tests {
     fn sides_take_turns_and_ratios_are_pair_by_pair() {
         let (_folder, workbench) = workbench();
         let order = Rc::new(RefCell::new(String::new()));
-        let comparison = Comparison::new("x/y", "", Contender::ours("ours", side("A", &order, &[10.0, 30.0, 8.0])))
-            .against(
-                Contender::peer("theirs", SHELL, side("B", &order, &[10.0, 10.0, 10.0])),
-                &[(Figure::BYTES_PER_S, Bound::AtLeast(1.1))],
-            )
-            .at_most(Figure::BYTES_PER_S, 10.0);
+        let comparison =
+            Comparison::new("x/y", "", Contender::ours("ours", side("A", &order, &[10.0, 30.0, 8.0])))
+                .against(
+                    Contender::peer("theirs", SHELL, side("B", &order, &[10.0, 10.0, 10.0])),
+                    &[(Figure::BYTES_PER_S, Bound::AtLeast(1.1))],
+                )
+                .at_most(Figure::BYTES_PER_S, 10.0);
         let outcome = run(&comparison, &workbench, 3, |_| ());
         assert_eq!(*order.borrow(), "ABBAAB");
         let ratio = &outcome.goals[0];
@@ -256,7 +257,8 @@ mod tests {
         assert!(outcome.goals.is_empty(), "nothing was measured, so nothing is judged");
 
         let lacking = Contender::ours("ours", |_| Err(Lacking("no zram".into()).into()));
-        let outcome = run(&Comparison::new("x/y", "", lacking).at_most(Figure::CPU_S, 1.0), &workbench, 2, |_| ());
+        let outcome =
+            run(&Comparison::new("x/y", "", lacking).at_most(Figure::CPU_S, 1.0), &workbench, 2, |_| ());
         assert_eq!((outcome.failed, outcome.skipped.as_deref()), (None, Some("ours: no zram")));
     }
 

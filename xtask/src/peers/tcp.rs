@@ -100,7 +100,8 @@ fn transactions() -> Comparison {
 
 /// Our own two modes against each other.
 fn spinning() -> Comparison {
-    let what = format!("TCP request and response over veth, both ends spinning against both blocking, {RUN_S} s");
+    let what =
+        format!("TCP request and response over veth, both ends spinning against both blocking, {RUN_S} s");
     let spinning = Contender::ours("netprobe rr --busy-poll", |workbench| {
         our_transactions(workbench, "--busy-poll", "")
     });
@@ -128,7 +129,11 @@ fn plain_pair() -> Contender {
 }
 
 /// Transactions of ours over veth, with more words for either end.
-pub fn our_transactions(workbench: &Workbench, client_words: &str, server_words: &str) -> Result<Measurement> {
+pub fn our_transactions(
+    workbench: &Workbench,
+    client_words: &str,
+    server_words: &str,
+) -> Result<Measurement> {
     let wire = Path::Veth.wire()?;
     let client = workbench
         .tool("netprobe")
@@ -160,7 +165,11 @@ fn with_our_server(
 }
 
 /// sockperf's ping-pong over veth.
-pub fn sockperf_ping_pong(workbench: &Workbench, protocol: &str, transport: Transport) -> Result<Measurement> {
+pub fn sockperf_ping_pong(
+    workbench: &Workbench,
+    protocol: &str,
+    transport: Transport,
+) -> Result<Measurement> {
     let wire = Path::Veth.wire()?;
     let client = format!("ping-pong {protocol} -i {} -p {PORT} -m 14 -t {RUN_S} --full-rtt", wire.address);
     let server = format!("server {protocol} -i {} -p {PORT}", wire.address);

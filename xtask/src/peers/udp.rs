@@ -87,12 +87,13 @@ impl Flood {
 fn our_flood(bytes: u32, packets: Packets) -> Contender {
     Contender::ours("udpsend", move |workbench| {
         let sink = workbench.tool("udpsend").words(&format!("sink --listen 0.0.0.0:{PORT} --duration 30s"));
-        let flood = flood(workbench, packets, (sink, Transport::Udp, End::AtSignal(libc::SIGTERM)), |wire| {
-            Ok(workbench
-                .tool("udpsend")
-                .args([format!("{}:{PORT}", wire.address)])
-                .words(&format!("--size {bytes} --duration {FLOOD_S}s")))
-        })?;
+        let flood =
+            flood(workbench, packets, (sink, Transport::Udp, End::AtSignal(libc::SIGTERM)), |wire| {
+                Ok(workbench
+                    .tool("udpsend")
+                    .args([format!("{}:{PORT}", wire.address)])
+                    .words(&format!("--size {bytes} --duration {FLOOD_S}s")))
+            })?;
         let (sender, sink) = (ours::summary(&flood.ended.client)?, ours::summary(&flood.ended.server)?);
         let delivered = sink.number("delivered_datagrams")?;
         let measurement = flood.measurement(delivered, delivered / sender.number("elapsed_s")?);
@@ -118,10 +119,11 @@ fn sockperf_flood(bytes: u32, packets: Packets) -> Contender {
     Contender::peer("sockperf throughput", SOCKPERF, move |workbench| {
         let server = workbench.program("sockperf").words(&format!("server -i 0.0.0.0 -p {PORT}"));
         let seconds = FLOOD_S.ceil();
-        let flood = flood(workbench, packets, (server, Transport::Udp, End::AtSignal(libc::SIGINT)), |wire| {
-            let words = format!("throughput -i {} -p {PORT} -m {bytes} -t {seconds}", wire.address);
-            Ok(workbench.program("sockperf").words(&words))
-        })?;
+        let flood =
+            flood(workbench, packets, (server, Transport::Udp, End::AtSignal(libc::SIGINT)), |wire| {
+                let words = format!("throughput -i {} -p {PORT} -m {bytes} -t {seconds}", wire.address);
+                Ok(workbench.program("sockperf").words(&words))
+            })?;
         let delivered = sockperf::received(&flood.ended.server.stdout)?;
         Ok(flood.measurement(delivered, delivered / seconds))
     })
@@ -130,10 +132,11 @@ fn sockperf_flood(bytes: u32, packets: Packets) -> Contender {
 fn plain_flood(bytes: u32, packets: Packets) -> Contender {
     Contender::peer("plain sendto loop in C", COMPILER, move |workbench| {
         let server = workbench.reference(DATAGRAMS)?.words(&format!("receive {PORT}"));
-        let flood = flood(workbench, packets, (server, Transport::Udp, End::AtSignal(libc::SIGTERM)), |wire| {
-            let words = format!("send {} {PORT} {bytes} {FLOOD_S}", wire.address);
-            Ok(workbench.reference(DATAGRAMS)?.words(&words))
-        })?;
+        let flood =
+            flood(workbench, packets, (server, Transport::Udp, End::AtSignal(libc::SIGTERM)), |wire| {
+                let words = format!("send {} {PORT} {bytes} {FLOOD_S}", wire.address);
+                Ok(workbench.reference(DATAGRAMS)?.words(&words))
+            })?;
         let delivered = reference::number(&flood.ended.server.stdout, "datagrams")?;
         Ok(flood.measurement(delivered, delivered / FLOOD_S))
     })
@@ -153,10 +156,7 @@ fn stress_ng_flood() -> Contender {
         let rate = interface_rate(workbench, &wire)?;
         let finished = running.wait()?.succeeded()?;
         let packets = (wire.packets_received()? - before) as f64;
-        Ok(finished
-            .cost()
-            .with(Figure::INTERFACE_PPS, rate)
-            .cpu_per(Figure::CPU_PER_PACKET_NS, packets))
+        Ok(finished.cost().with(Figure::INTERFACE_PPS, rate).cpu_per(Figure::CPU_PER_PACKET_NS, packets))
     })
 }
 
@@ -180,10 +180,7 @@ fn offloaded() -> Comparison {
     let more = [(Figure::DELIVERED_PPS, Bound::AtLeast(20.0))];
     let packets = Packets::Offloaded;
     Comparison::new("udp/offload-64", what, our_flood(64, packets))
-        .against(
-            iperf3_flood(64, packets),
-            &[more[0], (Figure::CPU_PER_PACKET_NS, Bound::AtMost(0.4))],
-        )
+        .against(iperf3_flood(64, packets), &[more[0], (Figure::CPU_PER_PACKET_NS, Bound::AtMost(0.4))])
         .against(sockperf_flood(64, packets), &more)
         .against(plain_flood(64, packets), &more)
 }
@@ -204,7 +201,8 @@ fn paced() -> Comparison {
         let server = workbench.program("iperf3").words(&format!("-s -1 -J -p {PORT}"));
         let bits = PACED_PPS * PACED_BYTES * 8;
         paced_run(workbench, (server, Transport::Tcp, End::ByItself), |wire| {
-            let words = format!("-c {} -p {PORT} -u -b {bits} -l {PACED_BYTES} -t {PACED_S} -J", wire.address);
+            let words =
+                format!("-c {} -p {PORT} -u -b {bits} -l {PACED_BYTES} -t {PACED_S} -J", wire.address);
             workbench.program("iperf3").words(&words)
         })
     });

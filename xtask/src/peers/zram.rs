@@ -28,9 +28,11 @@ impl Zram {
             return Err(Lacking("this kernel has no zram; try `modprobe zram`".into()).into());
         }
         // Reading this file makes the device.
-        let number = fs::read_to_string(HOT_ADD)
-            .map_err(|error| Lacking(format!("no zram device can be made ({HOT_ADD}: {error}); run as root")))?;
-        let device = Self { number: number.trim().parse().with_context(|| format!("{HOT_ADD} gave `{number}`"))? };
+        let number = fs::read_to_string(HOT_ADD).map_err(|error| {
+            Lacking(format!("no zram device can be made ({HOT_ADD}: {error}); run as root"))
+        })?;
+        let device =
+            Self { number: number.trim().parse().with_context(|| format!("{HOT_ADD} gave `{number}`"))? };
         let size = format!("/sys/block/zram{}/disksize", device.number);
         fs::write(&size, bytes.to_string()).with_context(|| format!("write {size}"))?;
         Ok(device)

@@ -19,7 +19,8 @@ mod tests {
 
     #[test]
     fn bytes_and_seconds_are_read() {
-        let stderr = "500+0 records in\n500+0 records out\n65536000 bytes (66 MB, 62 MiB) copied, 0.5 s, 446 MB/s\n";
+        let stderr =
+            "500+0 records in\n500+0 records out\n65536000 bytes (66 MB, 62 MiB) copied, 0.5 s, 446 MB/s\n";
         assert_eq!(bytes_per_s(stderr).unwrap(), 131_072_000.0);
         assert!(bytes_per_s("dd: failed to open 'x': Permission denied\n").is_err());
     }

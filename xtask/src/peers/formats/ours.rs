@@ -32,8 +32,7 @@ fn parse(records: &str) -> Result<Summary> {
 
 /// When a tool was ready, by its `ready` record: nanoseconds of the monotonic clock.
 pub fn ready_ns(finished: &Finished) -> Result<u64> {
-    let mut records =
-        finished.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut records = finished.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let ready = records.find(|record| kind(record) == "ready").context("it gave no `ready` record")?;
     ready["mono_ns"].as_u64().context("its `ready` record has no time")
 }
