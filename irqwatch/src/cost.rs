@@ -1,30 +1,16 @@
 //! `irqwatch run -- COMMAND`: what a command cost in interrupts.
 
-use std::{
-    fmt,
-    os::unix::process::{CommandExt, ExitStatusExt},
-    process::{Child, Command, ExitStatus},
-    time::Duration,
-};
+use std::fmt;
 
-use meter::{
-    Error, Result, clock,
-    control::Stop,
-    session::Session,
-    units,
-    usage::{Usage, UsageMeter},
-};
+use meter::{Error, Result, session::Session, units};
 use serde::Serialize;
 
 use crate::{
-    source::{Snapshot, Source},
-    sys,
+    command::{Outcome, Running},
+    filter::Filter,
+    observer::{Difference, Observer, OwnCost},
+    source::rate,
 };
-
-/// How often a running command is looked at: bounds how long a stop takes.
-const LOOK: Duration = Duration::from_millis(5);
-/// How long a command may take to end after SIGTERM before SIGKILL follows.
-const GRACE_NS: u64 = 5_000_000_000;
 
 /// A resolved run of a command.
 #[derive(Clone, Debug, Serialize)]
@@ -32,11 +18,13 @@ const GRACE_NS: u64 = 5_000_000_000;
 pub struct Config {
     /// The command and its arguments.
     pub command: Vec<String>,
+    /// Which sources.
+    pub filter: Filter,
 }
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "running {}", self.command.join(" "))
+        write!(f, "counting interrupts while `{}` runs", self.command.join(" "))
     }
 }
 
@@ -44,23 +32,38 @@ impl fmt::Display for Config {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Summary {
-    /// How long it ran, in seconds.
-    pub elapsed_s: f64,
-    /// Its exit code; `null` when a signal ended it.
-    pub exit_code: Option<i32>,
-    /// The signal that ended it; `null` when it exited by itself.
-    pub signal: Option<i32>,
-    /// Interrupts of the whole machine meanwhile, busiest source first.
-    pub sources: Vec<Source>,
+    /// Interrupts of the whole machine meanwhile: others' are in them.
+    #[serde(flatten)]
+    pub difference: Difference,
+    /// How the command ended.
+    pub command: Outcome,
+    /// Hard interrupts per second of the command's CPU time; `null` where it used none to speak of.
+    pub interrupts_per_cpu_s: Option<f64>,
     /// What `irqwatch` itself cost meanwhile.
-    pub usage: Usage,
+    pub own: OwnCost,
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "=== {:.3} s", self.elapsed_s)?;
-        self.sources.iter().try_for_each(|source| write!(f, "\n{source}"))?;
-        write!(f, "\nown CPU time {}", units::duration(self.usage.cpu_ns() as f64))
+        write!(f, "=== {}\nby class:", self.difference)?;
+        for class in &self.difference.classes {
+            write!(f, "\n  {:<20} {:>11} {:>12.1}/s", class.class.name(), class.count, class.per_s)?;
+        }
+        write!(f, "\nby CPU:")?;
+        for cpu in &self.difference.cpus {
+            let (hard, per_s, soft) = (cpu.interrupts, cpu.interrupts_per_s, cpu.softirqs);
+            write!(f, "\n  CPU {:<16} {hard:>11} {per_s:>12.1}/s {soft:>11} softirqs", cpu.cpu)?;
+        }
+        let cpu = units::duration(self.command.cpu_ns as f64);
+        match self.command.exit_code {
+            Some(code) => write!(f, "\nthe command exited with {code}")?,
+            None => write!(f, "\nsignal {} ended the command", self.command.signal.unwrap_or(0))?,
+        }
+        write!(f, " after {cpu} of CPU time")?;
+        if let Some(rate) = self.interrupts_per_cpu_s {
+            write!(f, ": {rate:.1} interrupts per second of it")?;
+        }
+        write!(f, "\n{}", self.own)
     }
 }
 
@@ -76,53 +79,17 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     if !session.ready()? {
         return Err(Error::failed("stopped before the command was started"));
     }
-    let usage = UsageMeter::start(&[]);
-    let before = Snapshot::take()?;
-    let start_ns = clock::now_ns();
-    let child = spawn(&config.command)?;
-    let status = wait(child, &stop)?;
-    let elapsed_s = (clock::now_ns() - start_ns) as f64 / 1e9;
-    let after = Snapshot::take()?;
-    let notes = after.unread().into_iter().map(|line| format!("not understood: {line}")).collect();
+    let mut observer = Observer::new();
+    let before = observer.snapshot()?;
+    let outcome = Running::start(&config.command)?.wait(&stop, || observer.woke())?;
+    let after = observer.snapshot()?;
+    let difference = observer.compare(&before, &after, &config.filter);
+    let cpu_s = outcome.cpu_ns as f64 / 1e9;
     let summary = Summary {
-        elapsed_s,
-        exit_code: status.code(),
-        signal: status.signal(),
-        sources: after.since(&before, elapsed_s),
-        usage: usage.read(),
+        interrupts_per_cpu_s: (outcome.cpu_ns > 0).then(|| rate(difference.interrupts, cpu_s)),
+        difference,
+        command: outcome,
+        own: observer.own_cost(),
     };
-    session.summary(&summary, notes, Vec::new())
-}
-
-/// Starts the command in a process group of its own, so that a stop reaches its children too.
-fn spawn(command: &[String]) -> Result<Child> {
-    let (program, arguments) =
-        command.split_first().ok_or_else(|| Error::bad_arguments("no command after --"))?;
-    Command::new(program).args(arguments).process_group(0).spawn().map_err(|error| {
-        let missing = error.kind() == std::io::ErrorKind::NotFound;
-        let refused = Error::system(format!("start `{program}`"), error);
-        if missing { refused.with_kind(meter::ErrorKind::BadArguments) } else { refused }
-    })
-}
-
-/// Waits for its end; a stop ends it.
-fn wait(mut child: Child, stop: &Stop) -> Result<ExitStatus> {
-    let mut kill_at_ns = None;
-    loop {
-        let ended = child.try_wait().map_err(|error| Error::system("wait for the command", error))?;
-        if let Some(status) = ended {
-            return Ok(status);
-        }
-        match kill_at_ns {
-            None if stop.is_raised() => {
-                sys::kill_group(child.id(), libc::SIGTERM);
-                kill_at_ns = Some(clock::now_ns() + GRACE_NS);
-            }
-            Some(at_ns) if clock::now_ns() > at_ns => {
-                sys::kill_group(child.id(), libc::SIGKILL);
-            }
-            _ => {}
-        }
-        std::thread::sleep(LOOK);
-    }
+    session.summary(&summary, after.unread(), Vec::new())
 }

@@ -1,23 +1,14 @@
-//! Sources of interrupts as records show them: what grew, on which CPUs.
+//! Sources of interrupts as records show them: what grew, on which CPUs, of which class.
 
 use std::fmt;
 
-use meter::{
-    Result,
-    interrupts::{Row, Table, difference},
-};
+use meter::interrupts::Row;
 use serde::Serialize;
 
-/// Which of the kernel's two tables a source is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Origin {
-    /// /proc/interrupts.
-    Interrupt,
-    /// /proc/softirqs.
-    Softirq,
-}
+use crate::class::Class;
+
+/// How many CPUs of a source its text names; JSON has them all.
+const CPUS_SHOWN: usize = 8;
 
 /// Interrupts of one source on one CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -35,8 +26,8 @@ pub struct OnCpu {
 pub struct Source {
     /// Number of the IRQ, or short name such as `LOC` or `NET_RX`.
     pub name: String,
-    /// The table that it is in.
-    pub origin: Origin,
+    /// Its class.
+    pub class: Class,
     /// Name of the device, or the kernel's description.
     pub device: String,
     /// Interrupts of all CPUs.
@@ -47,77 +38,78 @@ pub struct Source {
     pub cpus: Vec<OnCpu>,
 }
 
+/// Name of what a row stands for: of a numbered row the devices, else the description.
+pub(crate) fn device_of(row: &Row) -> &str {
+    if row.name.starts_with(|c: char| c.is_ascii_digit()) { row.device() } else { &row.label }
+}
+
 impl Source {
-    fn new(row: &Row, origin: Origin, cpus: &[usize], elapsed_s: f64) -> Self {
-        let per_cpu = row.counts.len() == cpus.len();
-        let on_cpus = row.counts.iter().enumerate().filter(|(_, count)| **count > 0);
-        let count = row.total();
-        let numbered = row.name.starts_with(|c: char| c.is_ascii_digit());
+    /// `row` with what it `grew` on `cpus` in that time.
+    pub(crate) fn new(row: &Row, class: Class, grew: &[u64], cpus: &[usize], elapsed_s: f64) -> Self {
+        let count = grew.iter().fold(0, |sum: u64, count| sum.wrapping_add(*count));
+        let per_cpu = grew.len() == cpus.len();
+        let any = grew.iter().enumerate().filter(|(_, count)| **count > 0);
+        let on_cpus = any.map(|(column, &count)| OnCpu { cpu: per_cpu.then(|| cpus[column]), count });
         Self {
             name: row.name.clone(),
-            origin,
-            device: if numbered { row.device().to_owned() } else { row.label.clone() },
+            class,
+            device: device_of(row).to_owned(),
             count,
-            per_s: if elapsed_s > 0.0 { count as f64 / elapsed_s } else { 0.0 },
-            cpus: on_cpus
-                .map(|(column, &count)| OnCpu { cpu: per_cpu.then(|| cpus[column]), count })
-                .collect(),
+            per_s: rate(count, elapsed_s),
+            cpus: on_cpus.collect(),
         }
     }
+}
+
+/// `count` in that time, per second.
+pub(crate) fn rate(count: u64, elapsed_s: f64) -> f64 {
+    if elapsed_s > 0.0 { count as f64 / elapsed_s } else { 0.0 }
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>10} {:>12} {:>12.1}/s ", self.name, self.count, self.per_s)?;
-        for OnCpu { cpu, count } in &self.cpus {
+        let class = self.class.name();
+        write!(
+            f,
+            "{:>9} {:>11} {:>12.1}/s  {class:<9} {}  ",
+            self.name, self.count, self.per_s, self.device
+        )?;
+        for (number, OnCpu { cpu, count }) in self.cpus.iter().take(CPUS_SHOWN).enumerate() {
+            let comma = if number == 0 { "" } else { ", " };
             match cpu {
-                Some(cpu) => write!(f, " {cpu}:{count}")?,
-                None => write!(f, " all:{count}")?,
+                Some(cpu) => write!(f, "{comma}CPU {cpu}: {count}")?,
+                None => write!(f, "{comma}all: {count}")?,
             }
         }
-        write!(f, "  {}", self.device)
+        match self.cpus.len().checked_sub(CPUS_SHOWN) {
+            Some(more) if more > 0 => write!(f, " and {more} more CPUs"),
+            _ => Ok(()),
+        }
     }
 }
 
-/// Both tables at one moment.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    interrupts: Table,
-    softirqs: Table,
+/// Interrupts of one class.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ClassCount {
+    /// The class.
+    pub class: Class,
+    /// How many of all sources and CPUs.
+    pub count: u64,
+    /// The same per second.
+    pub per_s: f64,
 }
 
-impl Snapshot {
-    /// Reads both.
-    ///
-    /// # Errors
-    /// When /proc can't be read.
-    pub fn take() -> Result<Self> {
-        Ok(Self { interrupts: Table::interrupts()?, softirqs: Table::softirqs()? })
-    }
-
-    /// Lines that could not be understood, as they stand.
-    #[must_use]
-    pub fn unread(&self) -> Vec<String> {
-        self.interrupts.unread.iter().chain(&self.softirqs.unread).cloned().collect()
-    }
-
-    /// The sources that grew since `before`, busiest first.
-    #[must_use]
-    pub fn since(&self, before: &Self, elapsed_s: f64) -> Vec<Source> {
-        let tables = [
-            (Origin::Interrupt, &before.interrupts, &self.interrupts),
-            (Origin::Softirq, &before.softirqs, &self.softirqs),
-        ];
-        let mut sources: Vec<Source> = tables
-            .into_iter()
-            .flat_map(|(origin, before, after)| {
-                difference(before, after)
-                    .into_iter()
-                    .filter(|row| row.total() > 0)
-                    .map(move |row| Source::new(&row, origin, &after.cpus, elapsed_s))
-            })
-            .collect();
-        sources.sort_by_key(|source| std::cmp::Reverse(source.count));
-        sources
-    }
+/// Hard interrupts of one CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CpuCount {
+    /// The CPU.
+    pub cpu: usize,
+    /// Hard interrupts of all sources.
+    pub interrupts: u64,
+    /// The same per second.
+    pub interrupts_per_s: f64,
+    /// Soft interrupts of all kinds.
+    pub softirqs: u64,
 }

@@ -1,8 +1,52 @@
 //! System calls that only `irqwatch` needs.
 #![allow(unsafe_code)] // The one place of `irqwatch` that talks to the kernel below the standard library.
 
+use std::{
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    time::Duration,
+};
+
 /// Sends a signal to every process of a group (kill(2)). A group that is gone already is no error.
 pub fn kill_group(leader: u32, signal: libc::c_int) {
     // SAFETY: no memory is passed; the number is a process group, never 0 or 1.
     unsafe { libc::kill(-(leader as libc::pid_t), signal) };
+}
+
+/// Rows and columns of the terminal on standard output (`TIOCGWINSZ`, tty_ioctl(2)); `None` where it
+/// is no terminal or does not tell.
+pub fn terminal_size() -> Option<(usize, usize)> {
+    let mut size = MaybeUninit::<libc::winsize>::zeroed();
+    // SAFETY: `size` is a zeroed winsize, valid in every bit pattern, for the kernel to fill.
+    let size = unsafe {
+        if libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, size.as_mut_ptr()) != 0 {
+            return None;
+        }
+        size.assume_init()
+    };
+    (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row.into(), size.ws_col.into()))
+}
+
+/// A file descriptor that becomes readable when the process ends (pidfd_open(2)).
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.3.
+pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given it to this process, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as libc::c_int) })
+}
+
+/// Waits until `descriptor` is readable or the time is over (poll(2)); says whether it is readable.
+/// A signal ends the wait early.
+pub fn wait_readable(descriptor: BorrowedFd<'_>, longest: Duration) -> bool {
+    let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let timeout = libc::c_int::try_from(longest.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: one valid pollfd, and the count says so.
+    unsafe { libc::poll(&raw mut poll, 1, timeout) > 0 }
 }

@@ -1,17 +1,15 @@
-//! Differences per source and CPU, interval by interval.
+//! Differences per source and CPU, interval by interval: as records, as text, or as a live view.
 
 use std::fmt;
 
-use meter::{
-    Result, clock,
-    session::Session,
-    units,
-    usage::{Usage, UsageMeter},
-    wait::Waiter,
-};
+use meter::{Result, clock, session::Session, units, wait::Waiter};
 use serde::Serialize;
 
-use crate::source::{Snapshot, Source};
+use crate::{
+    filter::Filter,
+    live::Screen,
+    observer::{Difference, Observer, OwnCost},
+};
 
 /// A resolved watch.
 #[derive(Clone, Debug, Serialize)]
@@ -21,6 +19,10 @@ pub struct Config {
     pub interval_ns: u64,
     /// How many samples.
     pub count: u64,
+    /// Which sources.
+    pub filter: Filter,
+    /// Whether the terminal is redrawn instead of text added.
+    pub live: bool,
 }
 
 impl fmt::Display for Config {
@@ -35,16 +37,14 @@ impl fmt::Display for Config {
 pub struct Sample {
     /// End of the interval, in seconds after the start.
     pub at_s: f64,
-    /// Its length, in seconds.
-    pub elapsed_s: f64,
-    /// Sources that raised anything, busiest first.
-    pub sources: Vec<Source>,
+    /// What came in it.
+    #[serde(flatten)]
+    pub difference: Difference,
 }
 
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--- {:.1} s", self.at_s)?;
-        self.sources.iter().try_for_each(|source| write!(f, "\n{source}"))
+        write!(f, "--- {:.1} s: {}", self.at_s, self.difference)
     }
 }
 
@@ -52,52 +52,69 @@ impl fmt::Display for Sample {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Summary {
-    /// Its length, in seconds.
-    pub elapsed_s: f64,
-    /// Sources that raised anything, busiest first.
-    pub sources: Vec<Source>,
-    /// What the watch itself cost.
-    pub usage: Usage,
+    /// What came in all of it.
+    #[serde(flatten)]
+    pub difference: Difference,
+    /// Samples given.
+    pub samples: u64,
+    /// Samples left out because the one before took longer than an interval.
+    pub missed: u64,
+    /// What the watching itself cost.
+    pub own: OwnCost,
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "=== {:.3} s", self.elapsed_s)?;
-        self.sources.iter().try_for_each(|source| write!(f, "\n{source}"))?;
-        write!(f, "\nown CPU time {}", units::duration(self.usage.cpu_ns() as f64))
+        write!(f, "=== {}\n{}", self.difference, self.own)
     }
 }
 
 /// Watches until the last sample or the stop, and gives `session` the records.
 ///
 /// # Errors
-/// When /proc can't be read or a record can't be written.
+/// When /proc can't be read, a record can't be written, or a live view has no terminal.
 pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     if !session.start(config)? {
         return Ok(());
     }
+    let mut screen = config.live.then(Screen::open).transpose()?;
     let stop = session.stop();
     let waiter = Waiter { margin_ns: 0 };
     session.ready()?;
-    let usage = UsageMeter::start(&[]);
+    let mut observer = Observer::new();
+    let first = observer.snapshot()?;
+    let (mut last, mut current) = (first.clone(), first.clone());
+    let (mut samples, mut missed) = (0, 0);
     let start_ns = clock::now_ns();
-    let first = Snapshot::take()?;
-    let (mut last, mut last_ns) = (first.clone(), start_ns);
-    for number in 1..=config.count {
+    let mut number = 0;
+    while number < config.count {
+        // An edge that has passed already is missed load of this tool's own: counted, not caught up.
+        let passed = (clock::now_ns() - start_ns) / config.interval_ns;
+        missed += passed.saturating_sub(number);
+        number = number.max(passed) + 1;
         let edge_ns = start_ns.saturating_add(config.interval_ns.saturating_mul(number));
-        let now = waiter.until(edge_ns, &stop);
+        waiter.until(edge_ns, &stop);
+        observer.woke();
         if stop.is_raised() {
             break;
         }
-        let current = Snapshot::take()?;
-        let elapsed_s = (now - last_ns) as f64 / 1e9;
-        let sources = current.since(&last, elapsed_s);
-        session.sample(&Sample { at_s: (now - start_ns) as f64 / 1e9, elapsed_s, sources })?;
-        (last, last_ns) = (current, now);
+        observer.read(&mut current)?;
+        let difference = observer.compare(&last, &current, &config.filter);
+        let sample = Sample { at_s: (clock::now_ns() - start_ns) as f64 / 1e9, difference };
+        match &mut screen {
+            Some(screen) => screen.draw(&sample.to_string())?,
+            None => session.sample(&sample)?,
+        }
+        samples += 1;
+        std::mem::swap(&mut last, &mut current);
     }
-    let elapsed_s = (clock::now_ns() - start_ns) as f64 / 1e9;
-    let end = Snapshot::take()?;
-    let notes = end.unread().into_iter().map(|line| format!("not understood: {line}")).collect();
-    let summary = Summary { elapsed_s, sources: end.since(&first, elapsed_s), usage: usage.read() };
+    drop(screen);
+    observer.read(&mut current)?;
+    let difference = observer.compare(&first, &current, &config.filter);
+    let mut notes = current.unread();
+    if missed > 0 {
+        notes.push(format!("{missed} intervals were too short for this machine's tables and were left out"));
+    }
+    let summary = Summary { difference, samples, missed, own: observer.own_cost() };
     session.summary(&summary, notes, Vec::new())
 }

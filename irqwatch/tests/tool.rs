@@ -28,7 +28,7 @@ fn a_command_is_run_and_its_exit_code_told() {
     let output = irqwatch(&["--json", "run", "--", "sh", "-c", "sleep 0.05; exit 7"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let summary = records(&output).pop().unwrap();
-    assert_eq!(summary["exit_code"], 7);
+    assert_eq!(summary["command"]["exit_code"], 7);
     assert!(summary["elapsed_s"].as_f64().unwrap() >= 0.05);
 }
 

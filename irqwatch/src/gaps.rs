@@ -1,0 +1,378 @@
+//! `irqwatch gaps`: a busy loop that finds every interruption, as oslat(8) does, and what an
+//! interrupt costs, without BPF or tracefs.
+//!
+//! One pinned thread per CPU reads the clock without end. Where two readings lie further apart than
+//! the threshold, something else had the CPU: an interrupt, another task, the hypervisor. The counts
+//! of interrupts, context switches and steal of the same CPU over the same time say what it was.
+
+use std::fmt;
+
+use meter::{
+    Result, clock,
+    control::Stop,
+    counter::{Counter, Growth},
+    cpulist::CpuList,
+    crew::{self, Gate},
+    histogram::{LatencyHistogram, LatencySummary},
+    placement::{Placement, Policy},
+    session::Session,
+    units,
+    usage::{Usage, UsageMeter},
+    wait::Waiter,
+};
+use serde::Serialize;
+
+use crate::{
+    class::Class,
+    filter::FilterArgs,
+    observer::{Difference, Observer},
+};
+
+/// Between opening the gate and the measured time.
+const HEAD_START_NS: u64 = 2_000_000;
+/// How many of the longest gaps are told one by one.
+const LONGEST: usize = 10;
+/// How many readings between two looks at the stop flag and the end.
+const READINGS: u32 = 256;
+
+/// A resolved search for gaps.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Config {
+    /// CPUs, one thread each.
+    pub cpus: CpuList,
+    /// Policy of the threads.
+    pub sched: Policy,
+    /// Shortest interruption that counts, in nanoseconds.
+    pub threshold_ns: u64,
+    /// Length of the measurement, in nanoseconds.
+    pub duration_ns: u64,
+    /// Distance of the samples, in nanoseconds; `null` for none.
+    pub interval_ns: Option<u64>,
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (least, length) =
+            (units::duration(self.threshold_ns as f64), units::duration(self.duration_ns as f64));
+        write!(f, "gaps of {least} and more on CPUs {} for {length}", self.cpus)
+    }
+}
+
+/// Gaps of one interval, all CPUs.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Sample {
+    /// End of the interval, in seconds after the start.
+    pub at_s: f64,
+    /// How many gaps.
+    pub count: u64,
+    /// Their sum, in nanoseconds.
+    pub total_ns: u64,
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:8.1} s  {} gaps, {}", self.at_s, self.count, units::duration(self.total_ns as f64))
+    }
+}
+
+/// One gap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Gap {
+    /// Its begin after the start, in nanoseconds.
+    pub at_ns: u64,
+    /// Its length, in nanoseconds.
+    pub length_ns: u64,
+}
+
+/// One CPU's gaps and what explains them.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CpuResult {
+    /// The CPU.
+    pub cpu: usize,
+    /// How many gaps.
+    pub count: u64,
+    /// Their sum, in nanoseconds.
+    pub total_ns: u64,
+    /// Their share of the time.
+    pub percent: f64,
+    /// How long they were; `null` where there was none.
+    pub length: Option<LatencySummary>,
+    /// From the begin of one to the begin of the next; `null` with fewer than two. A median with
+    /// little spread is the period of what interrupts.
+    pub spacing: Option<LatencySummary>,
+    /// The longest, longest first.
+    pub longest: Vec<Gap>,
+    /// Hard interrupts of this CPU meanwhile.
+    pub interrupts: u64,
+    /// Sum of the gaps over the hard interrupts, in nanoseconds: an upper bound of what one costs, soft
+    /// interrupts and cache misses included, as long as no task ran here (`context_switches` 0);
+    /// `null` without interrupts.
+    pub cost_per_interrupt_ns: Option<f64>,
+    /// Times that another task took the CPU from the loop.
+    pub context_switches: u64,
+    /// Time that this kernel knows the loop did not have this CPU for, in nanoseconds: other tasks.
+    pub not_running_ns: u64,
+    /// Shortest time between two readings, in nanoseconds: what can't be seen is shorter.
+    pub reading_ns: u64,
+}
+
+/// The whole search.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Summary {
+    /// Its length, in seconds.
+    pub elapsed_s: f64,
+    /// Gaps of all CPUs.
+    pub count: u64,
+    /// Their sum, in nanoseconds.
+    pub total_ns: u64,
+    /// Each CPU.
+    pub cpus: Vec<CpuResult>,
+    /// Interrupts, softirqs and steal of the whole machine meanwhile.
+    pub machine: Difference,
+    /// What the search cost: it keeps its CPUs busy.
+    pub usage: Usage,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show = |ns: u64| units::duration(ns as f64);
+        for cpu in &self.cpus {
+            write!(
+                f,
+                "CPU {:<3} {} gaps, {} ({:.4} %)",
+                cpu.cpu,
+                cpu.count,
+                show(cpu.total_ns),
+                cpu.percent
+            )?;
+            if let Some(length) = &cpu.length {
+                write!(f, "\n  length  {length}")?;
+            }
+            if let Some(spacing) = &cpu.spacing {
+                write!(f, "\n  spacing {spacing}")?;
+            }
+            write!(f, "\n  {} interrupts, {} context switches", cpu.interrupts, cpu.context_switches)?;
+            if let Some(cost) = cpu.cost_per_interrupt_ns {
+                write!(f, ", at most {} per interrupt", units::duration(cost))?;
+            }
+            writeln!(f, ", {} between readings", show(cpu.reading_ns))?;
+        }
+        write!(f, "{}", self.machine)
+    }
+}
+
+/// What one thread found. Everything in it is there before the loop begins.
+struct Finder {
+    lengths: LatencyHistogram,
+    spacings: LatencyHistogram,
+    longest: [Gap; LONGEST],
+    last_begin_ns: Option<u64>,
+    reading_ns: u64,
+}
+
+impl Finder {
+    fn new() -> Self {
+        Self {
+            lengths: LatencyHistogram::new(),
+            spacings: LatencyHistogram::new(),
+            longest: [Gap::default(); LONGEST],
+            last_begin_ns: None,
+            reading_ns: u64::MAX,
+        }
+    }
+
+    /// Takes one gap. Not inlined: the loop around it shall stay tight.
+    #[inline(never)]
+    fn found(&mut self, gap: Gap) {
+        self.lengths.record(gap.length_ns);
+        if let Some(last_ns) = self.last_begin_ns.replace(gap.at_ns) {
+            self.spacings.record(gap.at_ns - last_ns);
+        }
+        if gap.length_ns > self.longest[LONGEST - 1].length_ns {
+            self.longest[LONGEST - 1] = gap;
+            self.longest.sort_unstable_by_key(|gap| std::cmp::Reverse(gap.length_ns));
+        }
+    }
+}
+
+/// What other threads may read meanwhile.
+#[derive(Default)]
+struct Published {
+    count: Counter,
+    total_ns: Counter,
+}
+
+/// The loop, from `start_ns` to `until_ns`.
+fn find(
+    finder: &mut Finder,
+    start_ns: u64,
+    until_ns: u64,
+    threshold_ns: u64,
+    stop: &Stop,
+    published: &Published,
+) {
+    let mut last = clock::now_ns();
+    while last < start_ns {
+        last = clock::now_ns();
+    }
+    while last < until_ns && !stop.is_raised() {
+        for _ in 0..READINGS {
+            let now = clock::now_ns();
+            let length_ns = now - last;
+            finder.reading_ns = finder.reading_ns.min(length_ns);
+            if length_ns >= threshold_ns {
+                finder.found(Gap { at_ns: last - start_ns, length_ns });
+                published.count.add(1);
+                published.total_ns.add(length_ns);
+            }
+            last = now;
+        }
+    }
+}
+
+/// What a thread knows at its end.
+struct Outcome {
+    finder: Finder,
+    context_switches: u64,
+    not_running_ns: u64,
+    pin_holds: bool,
+}
+
+/// Searches and gives `session` the records.
+///
+/// # Errors
+/// When a thread can't be set up as asked or /proc can't be read.
+pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
+    if !session.start(config)? {
+        return Ok(());
+    }
+    let cpus = config.cpus.cpus();
+    let placements: Vec<Placement> =
+        cpus.iter().map(|&cpu| Placement { cpu: Some(cpu), policy: config.sched }).collect();
+    let published: Vec<Published> = cpus.iter().map(|_| Published::default()).collect();
+    let stop = session.stop();
+    let (outcomes, watched) = crew::run(
+        &placements,
+        |worker| Ok((worker, Finder::new())),
+        |(worker, mut finder), start_ns| {
+            let until_ns = start_ns + config.duration_ns;
+            let before = meter::sys::getrusage(libc::RUSAGE_THREAD);
+            let (wall_ns, cpu_ns) = (clock::now_ns(), clock::thread_cpu_ns());
+            find(&mut finder, start_ns, until_ns, config.threshold_ns, &stop, &published[worker.index]);
+            let (wall_ns, cpu_ns) = (clock::now_ns() - wall_ns, clock::thread_cpu_ns() - cpu_ns);
+            let after = meter::sys::getrusage(libc::RUSAGE_THREAD);
+            Outcome {
+                finder,
+                context_switches: (after.ru_nivcsw - before.ru_nivcsw) as u64,
+                not_running_ns: wall_ns.saturating_sub(cpu_ns),
+                pin_holds: worker.placement.holds(),
+            }
+        },
+        |gate| conduct(config, session, gate, &published),
+    )?;
+    let mut warnings = Vec::new();
+    let mut results = Vec::new();
+    for ((outcome, published), &cpu) in outcomes.iter().zip(&published).zip(cpus) {
+        if !outcome.pin_holds {
+            warnings.push(format!("the thread of CPU {cpu} was moved away from it"));
+        }
+        results.push(result(cpu, outcome, published, &watched));
+    }
+    let summary = Summary {
+        elapsed_s: watched.elapsed_ns as f64 / 1e9,
+        count: results.iter().map(|cpu| cpu.count).sum(),
+        total_ns: results.iter().map(|cpu| cpu.total_ns).sum(),
+        cpus: results,
+        machine: watched.machine,
+        usage: watched.usage,
+    };
+    session.summary(&summary, Vec::new(), warnings)
+}
+
+fn result(cpu: usize, outcome: &Outcome, published: &Published, watched: &Watched) -> CpuResult {
+    let (count, total_ns) = (published.count.value(), published.total_ns.value());
+    // Every source of this CPU but NMIs' twins: PMIs are counted as NMIs as well.
+    let counted = |source: &&crate::source::Source| {
+        !matches!(source.class, Class::Softirq | Class::Sum | Class::Error | Class::Platform)
+    };
+    let here = watched.machine.sources.iter().filter(counted).flat_map(|source| &source.cpus);
+    let interrupts: u64 = here.filter(|on| on.cpu == Some(cpu)).map(|on| on.count).sum();
+    CpuResult {
+        cpu,
+        count,
+        total_ns,
+        percent: if watched.elapsed_ns > 0 {
+            total_ns as f64 / watched.elapsed_ns as f64 * 100.0
+        } else {
+            0.0
+        },
+        length: outcome.finder.lengths.summary(),
+        spacing: outcome.finder.spacings.summary(),
+        longest: outcome.finder.longest.iter().filter(|gap| gap.length_ns > 0).copied().collect(),
+        interrupts,
+        cost_per_interrupt_ns: (interrupts > 0).then(|| total_ns as f64 / interrupts as f64),
+        context_switches: outcome.context_switches,
+        not_running_ns: outcome.not_running_ns,
+        reading_ns: if outcome.finder.reading_ns == u64::MAX { 0 } else { outcome.finder.reading_ns },
+    }
+}
+
+struct Watched {
+    elapsed_ns: u64,
+    machine: Difference,
+    usage: Usage,
+}
+
+fn conduct(
+    config: &Config,
+    session: &mut Session<'_>,
+    gate: &Gate,
+    published: &[Published],
+) -> Result<Watched> {
+    let stop = session.stop();
+    let waiter = Waiter { margin_ns: 0 };
+    session.ready()?;
+    let mut observer = Observer::new();
+    let usage = UsageMeter::start(config.cpus.cpus());
+    let before = observer.snapshot()?;
+    let start_ns = clock::now_ns() + HEAD_START_NS;
+    gate.open(start_ns);
+    let until_ns = start_ns + config.duration_ns;
+    let mut growths = (Growth::default(), Growth::default());
+    let mut edge_ns = config.interval_ns.map_or(u64::MAX, |interval_ns| start_ns + interval_ns);
+    while edge_ns <= until_ns && !stop.is_raised() {
+        waiter.until(edge_ns, &stop);
+        let sum = |of: fn(&Published) -> &Counter| published.iter().map(|cpu| of(cpu).value()).sum();
+        session.sample(&Sample {
+            at_s: (edge_ns - start_ns) as f64 / 1e9,
+            count: growths.0.of(sum(|cpu| &cpu.count)),
+            total_ns: growths.1.of(sum(|cpu| &cpu.total_ns)),
+        })?;
+        edge_ns += config.interval_ns.unwrap_or(u64::MAX / 2);
+    }
+    let ended_ns = waiter.until(until_ns, &stop);
+    let after = observer.snapshot()?;
+    let machine = observer.compare(&before, &after, &FilterArgs::default().resolve()?);
+    Ok(Watched { elapsed_ns: ended_ns.saturating_sub(start_ns), machine, usage: usage.read() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_gaps_are_kept_in_order() {
+        let mut finder = Finder::new();
+        for number in 1..=30_u64 {
+            finder.found(Gap { at_ns: number * 1000, length_ns: number * 7 % 31 });
+        }
+        let lengths: Vec<u64> = finder.longest.iter().map(|gap| gap.length_ns).collect();
+        assert_eq!(lengths, (21..=30).rev().collect::<Vec<_>>());
+        assert_eq!(finder.spacings.summary().unwrap().max_ns, 1000);
+    }
+}
