@@ -75,7 +75,7 @@ struct SendArgs {
     #[arg(long, default_value = "fixed", value_name = "KIND", value_parser = ["fixed", "poisson"])]
     arrivals: String,
 
-    /// How datagrams are handed over: `auto`, `send`, `sendmmsg`, `gso`
+    /// How datagrams are handed over: `auto`, `send`, `sendmmsg`, `gso`, `io_uring`, `packet`, `xdp`
     #[arg(long, default_value = "auto", value_name = "METHOD")]
     method: TypedMethod,
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io};
 use meter::counter::Counter;
 
 /// Error numbers with a counter of their own; the last stands for all others.
-const KINDS: [(i32, &str); 12] = [
+const KINDS: [(i32, &str); 13] = [
     (libc::EAGAIN, "EAGAIN"),
     (libc::ENOBUFS, "ENOBUFS"),
     (libc::ECONNREFUSED, "ECONNREFUSED"),
@@ -17,6 +17,7 @@ const KINDS: [(i32, &str); 12] = [
     (libc::EINVAL, "EINVAL"),
     (libc::EIO, "EIO"),
     (libc::ENOMEM, "ENOMEM"),
+    (libc::EBUSY, "EBUSY"),
     (0, "other"),
 ];
 
@@ -28,11 +29,11 @@ pub type ErrorCounts = BTreeMap<&'static str, u64>;
 pub struct ErrorCounters([Counter; KINDS.len()]);
 
 impl ErrorCounters {
-    /// Counts one error.
-    pub fn count(&self, error: &io::Error) {
+    /// Counts an error that occurred so many times.
+    pub fn count(&self, error: &io::Error, times: u64) {
         let number = error.raw_os_error().unwrap_or(0);
         let kind = KINDS.iter().position(|(known, _)| *known == number).unwrap_or(KINDS.len() - 1);
-        self.0[kind].add(1);
+        self.0[kind].add(times);
     }
 
     /// The counts, in the order of the kinds.
@@ -92,7 +93,7 @@ mod tests {
     fn errors_are_told_apart_by_kind() {
         let counters = ErrorCounters::default();
         for number in [libc::ENOBUFS, libc::ENOBUFS, libc::ECONNREFUSED, libc::ENOTCONN] {
-            counters.count(&io::Error::from_raw_os_error(number));
+            counters.count(&io::Error::from_raw_os_error(number), 1);
         }
         let mut totals = ErrorTotals::default();
         totals.add(&counters);

@@ -6,8 +6,10 @@
 
 pub mod args;
 pub mod errors;
+pub mod frame;
 pub mod load;
 pub mod method;
+pub mod netlink;
 pub mod payload;
 pub mod sender;
 pub mod sink;

@@ -131,7 +131,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_panic(payload: Vec<u8>) {
-            parse(&payload);
+            let _ = parse(&payload);
         }
     }
 

@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use crate::sys;
 
 /// A send blocks no longer than this, so that a stop is seen in time.
-const SEND_TIMEOUT: Duration = Duration::from_millis(20);
+pub const SEND_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Options of the sender's sockets. `None` leaves the kernel's default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -66,3 +66,73 @@ pub fn socket_drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
         .map(|field| u32::from_ne_bytes([field[0], field[1], field[2], field[3]]))
         .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOPROTOOPT))
 }
+
+/// Binds an AF_PACKET socket to an interface for sending only (packet(7)): with protocol 0 it receives
+/// nothing.
+///
+/// # Errors
+/// `ENODEV` when there is no such interface, `ENETDOWN` when it is down.
+pub fn bind_packet(fd: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
+    // SAFETY: sockaddr_ll is plain data for which all-zero bytes are valid.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = interface as i32;
+    // SAFETY: `address` is a sockaddr_ll of the length that is passed.
+    let result = unsafe {
+        libc::bind(
+            fd.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Where the rings of an AF_XDP socket lie in their mappings (getsockopt(2), `XDP_MMAP_OFFSETS`).
+///
+/// # Errors
+/// `EINVAL` on kernels before 5.4, whose layout is another.
+pub fn xdp_mmap_offsets(fd: BorrowedFd<'_>) -> io::Result<libc::xdp_mmap_offsets> {
+    // SAFETY: xdp_mmap_offsets is plain data for which all-zero bytes are valid.
+    let mut offsets: libc::xdp_mmap_offsets = unsafe { std::mem::zeroed() };
+    let mut len = size_of_val(&offsets) as libc::socklen_t;
+    // SAFETY: `offsets` is writable for `len` bytes, and any bytes are valid in it.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_XDP,
+            libc::XDP_MMAP_OFFSETS,
+            (&raw mut offsets).cast(),
+            &raw mut len,
+        )
+    };
+    match result {
+        0 if len as usize == size_of_val(&offsets) => Ok(offsets),
+        0 => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Binds an AF_XDP socket to a queue of an interface (Documentation/networking/af_xdp.rst).
+///
+/// # Errors
+/// `ENODEV` when there is no such interface, `EOPNOTSUPP` when it can't do what the flags ask for,
+/// `EBUSY` when another socket holds the queue.
+pub fn bind_xdp(fd: BorrowedFd<'_>, interface: u32, queue: u32, flags: u16) -> io::Result<()> {
+    let address = libc::sockaddr_xdp {
+        sxdp_family: libc::AF_XDP as u16,
+        sxdp_flags: flags,
+        sxdp_ifindex: interface,
+        sxdp_queue_id: queue,
+        sxdp_shared_umem_fd: 0,
+    };
+    // SAFETY: `address` is a sockaddr_xdp of the length that is passed.
+    let result = unsafe {
+        libc::bind(
+            fd.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_xdp>() as libc::socklen_t,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -79,25 +79,21 @@ impl Transmit for Gso {
 
     fn transmit(&mut self, flow: usize, batch: &[Datagram]) -> Outcome {
         let mut outcome = Outcome::default();
-        while outcome.accepted < batch.len() {
-            let rest = &batch[outcome.accepted..];
+        while outcome.consumed < batch.len() && outcome.error.is_none() {
+            let rest = &batch[outcome.consumed..];
             let (count, bytes) = self.gather(rest);
+            let mut result = Ok(());
             if self.must_set(flow, rest[0].size, count) {
-                outcome.calls += 1;
-                if let Err(error) = set_segment_size(&self.flows[flow], rest[0].size) {
-                    outcome.error = Some(error);
-                    break;
-                }
+                outcome = outcome.and_calls(1);
+                result = set_segment_size(&self.flows[flow], rest[0].size);
                 self.segment_sizes[flow] = rest[0].size;
             }
-            outcome.calls += 1;
-            match self.flows[flow].socket.send(&self.buffer[..bytes]) {
-                Ok(_) => outcome.accepted += count,
-                Err(error) => {
-                    outcome.error = Some(error);
-                    break;
-                }
-            }
+            let sent = result.and_then(|()| self.flows[flow].socket.send(&self.buffer[..bytes]));
+            outcome = outcome.and_calls(1);
+            outcome = match sent {
+                Ok(_) => outcome.and_taken(&rest[..count]),
+                Err(error) => outcome.and_refused(error),
+            };
         }
         outcome
     }

@@ -9,9 +9,14 @@ use crate::{payload::Origin, sender::config::SendConfig, socket::Flow};
 
 mod auto;
 mod gso;
+mod io_uring;
 mod outgoing;
+mod packet;
+mod raw;
 mod send;
 mod sendmmsg;
+mod xdp;
+mod xsk;
 
 pub use auto::choose;
 
@@ -26,11 +31,31 @@ pub enum Method {
     Sendmmsg,
     /// One send(2) of up to 64 equal datagrams that the kernel or the device segments (UDP_SEGMENT).
     Gso,
+    /// A batch of sends through a ring (io_uring(7)), one system call for all.
+    IoUring,
+    /// Whole frames through an AF_PACKET socket, past routing, the UDP layer and the queueing discipline.
+    Packet,
+    /// Whole frames through an AF_XDP socket in copy mode.
+    Xdp,
+}
+
+impl Method {
+    /// Whether it builds frames itself, and so needs CAP_NET_RAW and one interface.
+    #[must_use]
+    pub fn is_raw(self) -> bool {
+        matches!(self, Self::Packet | Self::Xdp)
+    }
 }
 
 /// Every method with its name.
-const METHODS: [(Method, &str); 3] =
-    [(Method::Send, "send"), (Method::Sendmmsg, "sendmmsg"), (Method::Gso, "gso")];
+const METHODS: [(Method, &str); 6] = [
+    (Method::Send, "send"),
+    (Method::Sendmmsg, "sendmmsg"),
+    (Method::Gso, "gso"),
+    (Method::IoUring, "io_uring"),
+    (Method::Packet, "packet"),
+    (Method::Xdp, "xdp"),
+];
 
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,12 +97,53 @@ pub struct Datagram {
 /// What became of a batch.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// How many datagrams the kernel took, counted from the front of the batch.
-    pub accepted: usize,
+    /// Datagrams of the batch, from its front, that are done with: sent, failed, or in a ring.
+    pub consumed: usize,
+    /// Datagrams that the kernel took during this call; with a ring also such of earlier calls.
+    pub sent: u64,
+    /// Bytes of their payloads.
+    pub sent_bytes: u64,
     /// System calls that were made.
     pub calls: u64,
-    /// Why the one behind the accepted ones was not taken.
+    /// How many sends were refused.
+    pub refused: u64,
+    /// Why the latest of them was.
     pub error: Option<io::Error>,
+}
+
+impl Outcome {
+    /// Of a method that takes the front of a batch and refuses the next datagram at most.
+    #[inline]
+    fn front(batch: &[Datagram], result: io::Result<usize>) -> Self {
+        match result {
+            Ok(taken) => Self::default().and_taken(&batch[..taken]).and_calls(1),
+            Err(error) => Self::default().and_calls(1).and_refused(error),
+        }
+    }
+
+    /// Counts the front of the batch as taken.
+    #[inline]
+    fn and_taken(mut self, taken: &[Datagram]) -> Self {
+        self.consumed += taken.len();
+        self.sent += taken.len() as u64;
+        self.sent_bytes += taken.iter().map(|datagram| u64::from(datagram.size)).sum::<u64>();
+        self
+    }
+
+    /// Counts system calls.
+    #[inline]
+    fn and_calls(mut self, calls: u64) -> Self {
+        self.calls += calls;
+        self
+    }
+
+    /// Counts one refused send.
+    #[inline]
+    fn and_refused(mut self, error: io::Error) -> Self {
+        self.refused += 1;
+        self.error = Some(error);
+        self
+    }
 }
 
 /// One worker's way to hand datagrams to the kernel. It owns its sockets and buffers, and after it
@@ -87,7 +153,7 @@ pub trait Transmit {
     fn batch_size(&self) -> usize;
 
     /// Hands over `batch`, not empty and no longer than [`Transmit::batch_size`], all of the flow
-    /// with this index among the worker's flows. A sender calls it again with what was not accepted.
+    /// with this index among the worker's flows. A sender calls it again with what was not consumed.
     fn transmit(&mut self, flow: usize, batch: &[Datagram]) -> Outcome;
 }
 
@@ -106,5 +172,8 @@ pub fn open(
         Method::Send => Box::new(send::Send::new(flows, origin, largest)),
         Method::Sendmmsg => Box::new(sendmmsg::Sendmmsg::new(flows, origin, largest, config.batch_size)),
         Method::Gso => Box::new(gso::Gso::new(flows, origin, config.batch_size)?),
+        Method::IoUring => Box::new(io_uring::IoUring::new(flows, origin, largest, config.batch_size)?),
+        Method::Packet => Box::new(packet::Packet::new(flows, origin, config)?),
+        Method::Xdp => Box::new(xdp::Xdp::new(flows, origin, config)?),
     })
 }

@@ -27,9 +27,6 @@ impl Transmit for Send {
         let datagram = &batch[0];
         let payload = &mut self.buffer[..datagram.size as usize];
         payload::stamp(payload, datagram.sequence, datagram.intended_ns, self.origin);
-        match self.flows[flow].socket.send(payload) {
-            Ok(_) => Outcome { accepted: 1, calls: 1, error: None },
-            Err(error) => Outcome { accepted: 0, calls: 1, error: Some(error) },
-        }
+        Outcome::front(batch, self.flows[flow].socket.send(payload).map(|_| 1))
     }
 }

@@ -30,9 +30,6 @@ impl Transmit for Sendmmsg {
             let payload = self.outgoing.slot(slot, datagram.size as usize);
             payload::stamp(payload, datagram.sequence, datagram.intended_ns, self.origin);
         }
-        match self.outgoing.send(self.flows[flow].socket.as_fd(), batch.len()) {
-            Ok(accepted) => Outcome { accepted, calls: 1, error: None },
-            Err(error) => Outcome { accepted: 0, calls: 1, error: Some(error) },
-        }
+        Outcome::front(batch, self.outgoing.send(self.flows[flow].socket.as_fd(), batch.len()))
     }
 }

@@ -276,25 +276,23 @@ impl<'a> Sender<'a> {
     fn hand_over(&mut self, now: u64) {
         let batch = &self.batch[..self.pending];
         let outcome = self.transmit.transmit(self.flow, batch);
-        let (taken, rest) = batch.split_at(outcome.accepted);
         self.counters.calls.add(outcome.calls);
-        self.counters.datagrams.add(taken.len() as u64);
-        self.counters.bytes.add(taken.iter().map(|datagram| u64::from(datagram.size)).sum());
+        self.counters.datagrams.add(outcome.sent);
+        self.counters.bytes.add(outcome.sent_bytes);
         if matches!(self.timing, Timing::Paced { .. }) {
-            for datagram in taken {
+            for datagram in &batch[..outcome.consumed] {
                 self.pacing_error.record(now.saturating_sub(datagram.intended_ns));
             }
         }
-        let left = rest.len();
-        if left > 0 {
-            self.batch.copy_within(outcome.accepted..self.pending, 0);
+        if outcome.consumed < self.pending {
+            self.batch.copy_within(outcome.consumed..self.pending, 0);
         }
-        self.pending = left;
+        self.pending -= outcome.consumed;
         match outcome.error {
             None => self.refused = false,
             Some(error) => {
-                self.counters.errors.count(&error);
-                self.refuse(outcome.accepted > 0, &error);
+                self.counters.errors.count(&error, outcome.refused);
+                self.refuse(outcome.consumed > 0, &error);
             }
         }
         if self.pending == 0 {
@@ -307,7 +305,7 @@ impl<'a> Sender<'a> {
     #[cold]
     fn refuse(&mut self, progress: bool, error: &std::io::Error) {
         if progress || !self.refused {
-            self.refused = true;
+            self.refused = !progress;
             return;
         }
         self.batch.copy_within(1..self.pending, 0);

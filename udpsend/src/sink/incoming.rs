@@ -70,13 +70,13 @@ impl Incoming {
         Self { buffers, sources, controls, iovecs, headers }
     }
 
-    /// Receives what is there, waiting for the first message as long as the socket's timeout says
-    /// (recvmmsg(2)), and gives the number of messages.
+    /// Receives what is there (recvmmsg(2)) and gives the number of messages. With `wait` it waits for
+    /// the first one as long as the socket's timeout says.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing came in time, `Interrupted` on a signal, else what the socket reports.
+    /// `WouldBlock` when nothing is there, `Interrupted` on a signal, else what the socket reports.
     #[inline]
-    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<usize> {
         for header in &mut self.headers {
             header.msg_hdr.msg_namelen = size_of::<Source>() as libc::socklen_t;
             header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
@@ -90,7 +90,7 @@ impl Incoming {
                 socket.as_raw_fd(),
                 self.headers.as_mut_ptr(),
                 self.headers.len() as libc::c_uint,
-                libc::MSG_WAITFORONE,
+                if wait { libc::MSG_WAITFORONE } else { libc::MSG_DONTWAIT },
                 std::ptr::null_mut(),
             )
         };

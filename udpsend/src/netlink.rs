@@ -1,0 +1,274 @@
+//! Questions to the kernel's routing tables: rtnetlink(7), just enough to find a route, the interface
+//! that it leads through, and the next hop's hardware address.
+
+use std::{
+    io::{self, Read, Write},
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use meter::{Error, Result};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::target::interface_index;
+
+/// How long the neighbour may take to answer.
+const NEIGHBOUR_WAIT: Duration = Duration::from_secs(2);
+/// `NTF_USE`: resolve this neighbour, as if something were sent to it (linux/neighbour.h).
+const NTF_USE: u8 = 1;
+const NLMSG_HEADER: usize = 16;
+
+/// The way to a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Number of the interface that it leads through.
+    pub interface: u32,
+    /// The next hop: a gateway, or the target itself.
+    pub next_hop: IpAddr,
+}
+
+/// A network interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// Its hardware address; `None` when it has none of 6 bytes.
+    pub address: Option<[u8; 6]>,
+    /// Largest IP packet, in bytes.
+    pub mtu_bytes: u32,
+    /// Its root queueing discipline, such as `noqueue`, `mq`, `fq`.
+    pub qdisc: String,
+    /// Frames and bytes since it was made.
+    pub counters: LinkCounters,
+}
+
+/// Counters of an interface (`struct rtnl_link_stats64`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// Frames received.
+    pub rx_frames: u64,
+    /// Frames sent.
+    pub tx_frames: u64,
+    /// Bytes of the frames received.
+    pub rx_bytes: u64,
+    /// Bytes of the frames sent.
+    pub tx_bytes: u64,
+    /// Frames that were dropped on receiving.
+    pub rx_dropped: u64,
+    /// Frames that were dropped on sending.
+    pub tx_dropped: u64,
+}
+
+/// A way to ask.
+pub struct Netlink(Socket);
+
+impl Netlink {
+    /// Opens it. No permission is needed.
+    ///
+    /// # Errors
+    /// When the kernel has no rtnetlink.
+    pub fn open() -> Result<Self> {
+        Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(libc::NETLINK_ROUTE)))
+            .and_then(|socket| socket.set_read_timeout(Some(Duration::from_secs(1))).map(|()| Self(socket)))
+            .map_err(|error| Error::system("ask the kernel for routes (rtnetlink)", error))
+    }
+
+    /// The route that the kernel would take to `target`, through `device` if one is named.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn route(&mut self, target: SocketAddr, device: Option<&str>) -> Result<Route> {
+        let ip = target.ip();
+        let failed = |error| Error::system(format!("find the route to {ip}"), error);
+        let mut body = vec![family(ip), prefix_bits(ip), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        attribute(&mut body, libc::RTA_DST, &octets(ip));
+        let scope = match target {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => Some(v6.scope_id()),
+            _ => device.and_then(interface_index),
+        };
+        if let Some(interface) = scope {
+            attribute(&mut body, libc::RTA_OIF, &interface.to_ne_bytes());
+        }
+        let answer = self.ask(libc::RTM_GETROUTE, 0, &body).map_err(failed)?;
+        let attributes = answer.get(12..).unwrap_or_default();
+        let interface = find(attributes, libc::RTA_OIF)
+            .and_then(number)
+            .ok_or_else(|| Error::failed(format!("the route to {ip} leads through no interface")))?;
+        let next_hop = find(attributes, libc::RTA_GATEWAY).and_then(address).unwrap_or(ip);
+        Ok(Route { interface, next_hop })
+    }
+
+    /// The interface of that number.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn link(&mut self, interface: u32) -> Result<Link> {
+        let mut body = vec![0_u8; 16];
+        body[4..8].copy_from_slice(&interface.to_ne_bytes());
+        let answer = self
+            .ask(libc::RTM_GETLINK, 0, &body)
+            .map_err(|error| Error::system(format!("look at the interface {interface}"), error))?;
+        Ok(parse_link(answer.get(16..).unwrap_or_default()))
+    }
+
+    /// Hardware address of the neighbour `ip`, resolved now if the kernel does not know it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn neighbour(&mut self, interface: u32, ip: IpAddr) -> Result<[u8; 6]> {
+        let failed = |error| Error::system(format!("find the hardware address of {ip}"), error);
+        let deadline = Instant::now() + NEIGHBOUR_WAIT;
+        let mut body = vec![family(ip), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        body[4..8].copy_from_slice(&interface.to_ne_bytes());
+        attribute(&mut body, libc::NDA_DST, &octets(ip));
+        let mut resolve = body.clone();
+        resolve[10] = NTF_USE;
+        let create = (libc::NLM_F_CREATE | libc::NLM_F_ACK) as u16;
+        self.ask(libc::RTM_NEWNEIGH, create, &resolve).map_err(failed)?;
+        while Instant::now() < deadline {
+            let answer = self.ask(libc::RTM_GETNEIGH, 0, &body).map_err(failed)?;
+            let hardware = find(answer.get(12..).unwrap_or_default(), libc::NDA_LLADDR);
+            if let Some(address) = hardware.and_then(|bytes| bytes.first_chunk()) {
+                return Ok(*address);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(Error::failed(format!("{ip} does not answer on this link: its hardware address is unknown")))
+    }
+
+    /// Sends one request and gives the body of the answer; an acknowledgement gives an empty one.
+    fn ask(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<u8>> {
+        let flags = flags | libc::NLM_F_REQUEST as u16;
+        let mut message = ((NLMSG_HEADER + body.len()) as u32).to_ne_bytes().to_vec();
+        message.extend(kind.to_ne_bytes());
+        message.extend(flags.to_ne_bytes());
+        message.extend([0; 8]);
+        message.extend(body);
+        self.0.write_all(&message)?;
+        let mut buffer = vec![0; 16 << 10];
+        let len = self.0.read(&mut buffer)?;
+        parse_answer(&buffer[..len])
+    }
+}
+
+/// The body of an answer, or the error that it is.
+fn parse_answer(message: &[u8]) -> io::Result<Vec<u8>> {
+    let malformed = || io::Error::from(io::ErrorKind::InvalidData);
+    let kind = message.get(4..6).and_then(|kind| kind.first_chunk()).ok_or_else(malformed)?;
+    let len = message.get(..4).and_then(number).ok_or_else(malformed)?;
+    let body = message.get(NLMSG_HEADER..len as usize).ok_or_else(malformed)?;
+    if i32::from(u16::from_ne_bytes(*kind)) != libc::NLMSG_ERROR {
+        return Ok(body.to_vec());
+    }
+    match body.get(..4).and_then(number).ok_or_else(malformed)? {
+        0 => Ok(Vec::new()),
+        error => Err(io::Error::from_raw_os_error((error as i32).wrapping_neg())),
+    }
+}
+
+fn parse_link(attributes: &[u8]) -> Link {
+    let text = |kind| {
+        let bytes = find(attributes, kind).unwrap_or_default();
+        String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
+    };
+    let hardware = find(attributes, libc::IFLA_ADDRESS).filter(|bytes| bytes.len() == 6);
+    let stats = find(attributes, libc::IFLA_STATS64).unwrap_or_default();
+    let counter = |index: usize| {
+        stats
+            .get(index * 8..)
+            .and_then(|rest| rest.first_chunk())
+            .map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+    };
+    Link {
+        name: text(libc::IFLA_IFNAME),
+        address: hardware.and_then(|bytes| bytes.first_chunk()).copied(),
+        mtu_bytes: find(attributes, libc::IFLA_MTU).and_then(number).unwrap_or(0),
+        qdisc: text(libc::IFLA_QDISC),
+        counters: LinkCounters {
+            rx_frames: counter(0),
+            tx_frames: counter(1),
+            rx_bytes: counter(2),
+            tx_bytes: counter(3),
+            rx_dropped: counter(6),
+            tx_dropped: counter(7),
+        },
+    }
+}
+
+/// Appends an attribute (`struct rtattr`), padded to four bytes.
+fn attribute(message: &mut Vec<u8>, kind: u16, data: &[u8]) {
+    message.extend((4 + data.len() as u16).to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(data);
+    message.resize(message.len().next_multiple_of(4), 0);
+}
+
+/// Data of the first attribute of that kind.
+fn find(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    loop {
+        let header: &[u8; 4] = attributes.first_chunk()?;
+        let len = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let data = attributes.get(4..len)?;
+        if u16::from_ne_bytes([header[2], header[3]]) == kind {
+            return Some(data);
+        }
+        attributes = attributes.get(len.next_multiple_of(4)..)?;
+    }
+}
+
+fn number(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => bytes.first_chunk::<4>().map(|bytes| IpAddr::from(*bytes)),
+        16 => bytes.first_chunk::<16>().map(|bytes| IpAddr::from(*bytes)),
+        _ => None,
+    }
+}
+
+fn octets(ip: IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
+}
+
+fn family(ip: IpAddr) -> u8 {
+    if ip.is_ipv6() { libc::AF_INET6 as u8 } else { libc::AF_INET as u8 }
+}
+
+fn prefix_bits(ip: IpAddr) -> u8 {
+    if ip.is_ipv6() { 128 } else { 32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn loopback_leads_through_lo() {
+        let mut netlink = Netlink::open().unwrap();
+        let route = netlink.route("127.0.0.1:9".parse().unwrap(), None).unwrap();
+        let link = netlink.link(route.interface).unwrap();
+        assert_eq!(link.name, "lo");
+        assert_eq!(link.address, Some([0; 6]));
+        assert!(link.mtu_bytes > 0);
+    }
+
+    #[test]
+    fn an_interface_that_does_not_exist_is_an_error() {
+        assert!(Netlink::open().unwrap().link(987_654).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_without_panic(message in proptest::collection::vec(0_u8..40, 0..300)) {
+            let _ = parse_answer(&message);
+            let _ = parse_link(&message);
+        }
+    }
+}
