@@ -23,6 +23,7 @@ use crate::{
     sink::{self, args::SinkArgs},
     sizes::Sizes,
     socket::{Flow, SocketOptions},
+    start_time::StartTime,
     target,
 };
 
@@ -135,6 +136,10 @@ struct SendArgs {
     #[arg(long, value_name = "SIZE")]
     buffer: Option<Bytes>,
 
+    /// Start at this time of day: `2026-01-31T08:00:00Z`, or seconds since 1970 as `date +%s.%N` gives
+    #[arg(long, value_name = "TIME")]
+    start_at: Option<StartTime>,
+
     /// Seed of random sizes and arrivals
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -197,6 +202,7 @@ impl SendArgs {
                 datagrams: self.datagrams,
                 bytes: self.bytes.map(|bytes| bytes.0),
             },
+            start_wall_ns: self.start_at.map(StartTime::check).transpose()?,
             warmup_ns: common.warmup_ns(),
             interval_ns: common.interval_ns()?,
             socket,

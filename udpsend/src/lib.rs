@@ -7,6 +7,8 @@
 pub mod args;
 pub mod errors;
 pub mod frame;
+pub mod interfaces;
+pub mod latency_log;
 pub mod load;
 pub mod method;
 pub mod netlink;
@@ -15,6 +17,7 @@ pub mod sender;
 pub mod sink;
 pub mod sizes;
 pub mod socket;
+pub mod start_time;
 pub mod sys;
 pub mod target;
 pub mod watch;

@@ -17,6 +17,8 @@ const NEIGHBOUR_WAIT: Duration = Duration::from_secs(2);
 /// `NTF_USE`: resolve this neighbour, as if something were sent to it (linux/neighbour.h).
 const NTF_USE: u8 = 1;
 const NLMSG_HEADER: usize = 16;
+/// Room for one answer: the kernel never sends more at once to a reader that has as much.
+const ANSWER_BYTES: usize = 32 << 10;
 
 /// The way to a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +32,14 @@ pub struct Route {
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
+    /// Its number.
+    pub index: u32,
     /// Its name.
     pub name: String,
     /// Its hardware address; `None` when it has none of 6 bytes.
     pub address: Option<[u8; 6]>,
     /// Largest IP packet, in bytes.
     pub mtu_bytes: u32,
-    /// Its root queueing discipline, such as `noqueue`, `mq`, `fq`.
-    pub qdisc: String,
     /// Frames and bytes since it was made.
     pub counters: LinkCounters,
 }
@@ -108,7 +110,31 @@ impl Netlink {
         let answer = self
             .ask(libc::RTM_GETLINK, 0, &body)
             .map_err(|error| Error::system(format!("look at the interface {interface}"), error))?;
-        Ok(parse_link(answer.get(16..).unwrap_or_default()))
+        Ok(parse_link(&answer))
+    }
+
+    /// All interfaces of this network namespace.
+    ///
+    /// # Errors
+    /// When the kernel does not list them.
+    pub fn links(&mut self) -> Result<Vec<Link>> {
+        let answers = self
+            .list(libc::RTM_GETLINK, &[0; 16])
+            .map_err(|error| Error::system("list the network interfaces", error))?;
+        Ok(answers.iter().map(|answer| parse_link(answer)).collect())
+    }
+
+    /// Kinds of the queueing disciplines of an interface, the root and its children, such as `fq`.
+    ///
+    /// # Errors
+    /// When the kernel does not list them.
+    pub fn qdiscs(&mut self, interface: u32) -> Result<Vec<String>> {
+        let answers = self
+            .list(libc::RTM_GETQDISC, &[0; 20])
+            .map_err(|error| Error::system("list the queueing disciplines", error))?;
+        let of_interface = |answer: &&Vec<u8>| answer.get(4..).and_then(number) == Some(interface);
+        let kind = |answer: &Vec<u8>| find(answer.get(20..)?, libc::TCA_KIND).map(text);
+        Ok(answers.iter().filter(of_interface).filter_map(kind).collect())
     }
 
     /// Hardware address of the neighbour `ip`, resolved now if the kernel does not know it.
@@ -138,39 +164,62 @@ impl Netlink {
 
     /// Sends one request and gives the body of the answer; an acknowledgement gives an empty one.
     fn ask(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<u8>> {
+        self.request(kind, flags, body)?;
+        let mut buffer = vec![0; ANSWER_BYTES];
+        let len = self.0.read(&mut buffer)?;
+        next_message(&mut &buffer[..len])?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Sends one request for a list and gives the bodies of its items.
+    fn list(&mut self, kind: u16, body: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+        self.request(kind, libc::NLM_F_DUMP as u16, body)?;
+        let mut items = Vec::new();
+        let mut buffer = vec![0; ANSWER_BYTES];
+        loop {
+            let len = self.0.read(&mut buffer)?;
+            let mut messages = &buffer[..len];
+            while !messages.is_empty() {
+                match next_message(&mut messages)? {
+                    Some(item) => items.push(item),
+                    None => return Ok(items),
+                }
+            }
+        }
+    }
+
+    fn request(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
         let flags = flags | libc::NLM_F_REQUEST as u16;
         let mut message = ((NLMSG_HEADER + body.len()) as u32).to_ne_bytes().to_vec();
         message.extend(kind.to_ne_bytes());
         message.extend(flags.to_ne_bytes());
         message.extend([0; 8]);
         message.extend(body);
-        self.0.write_all(&message)?;
-        let mut buffer = vec![0; 16 << 10];
-        let len = self.0.read(&mut buffer)?;
-        parse_answer(&buffer[..len])
+        self.0.write_all(&message)
     }
 }
 
-/// The body of an answer, or the error that it is.
-fn parse_answer(message: &[u8]) -> io::Result<Vec<u8>> {
+/// Takes one message from the front of `messages` and gives its body; `None` ends a list.
+fn next_message(messages: &mut &[u8]) -> io::Result<Option<Vec<u8>>> {
     let malformed = || io::Error::from(io::ErrorKind::InvalidData);
-    let kind = message.get(4..6).and_then(|kind| kind.first_chunk()).ok_or_else(malformed)?;
-    let len = message.get(..4).and_then(number).ok_or_else(malformed)?;
-    let body = message.get(NLMSG_HEADER..len as usize).ok_or_else(malformed)?;
-    if i32::from(u16::from_ne_bytes(*kind)) != libc::NLMSG_ERROR {
-        return Ok(body.to_vec());
-    }
-    match body.get(..4).and_then(number).ok_or_else(malformed)? {
-        0 => Ok(Vec::new()),
-        error => Err(io::Error::from_raw_os_error((error as i32).wrapping_neg())),
+    let len = messages.get(..4).and_then(number).ok_or_else(malformed)? as usize;
+    let kind = messages.get(4..6).and_then(|kind| kind.first_chunk()).ok_or_else(malformed)?;
+    let kind = i32::from(u16::from_ne_bytes(*kind));
+    let body = messages.get(NLMSG_HEADER..len).ok_or_else(malformed)?;
+    *messages = messages.get(len.next_multiple_of(4)..).unwrap_or_default();
+    match kind {
+        libc::NLMSG_DONE => Ok(None),
+        libc::NLMSG_ERROR => match body.get(..4).and_then(number).ok_or_else(malformed)? {
+            0 => Ok(Some(Vec::new())),
+            error => Err(io::Error::from_raw_os_error((error as i32).wrapping_neg())),
+        },
+        _ => Ok(Some(body.to_vec())),
     }
 }
 
-fn parse_link(attributes: &[u8]) -> Link {
-    let text = |kind| {
-        let bytes = find(attributes, kind).unwrap_or_default();
-        String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
-    };
+/// Reads the body of an answer about an interface: `struct ifinfomsg` and attributes.
+fn parse_link(answer: &[u8]) -> Link {
+    let attributes = answer.get(16..).unwrap_or_default();
+    let text = |kind| find(attributes, kind).map(text).unwrap_or_default();
     let hardware = find(attributes, libc::IFLA_ADDRESS).filter(|bytes| bytes.len() == 6);
     let stats = find(attributes, libc::IFLA_STATS64).unwrap_or_default();
     let counter = |index: usize| {
@@ -180,10 +229,10 @@ fn parse_link(attributes: &[u8]) -> Link {
             .map_or(0, |bytes| u64::from_ne_bytes(*bytes))
     };
     Link {
+        index: answer.get(4..).and_then(number).unwrap_or(0),
         name: text(libc::IFLA_IFNAME),
         address: hardware.and_then(|bytes| bytes.first_chunk()).copied(),
         mtu_bytes: find(attributes, libc::IFLA_MTU).and_then(number).unwrap_or(0),
-        qdisc: text(libc::IFLA_QDISC),
         counters: LinkCounters {
             rx_frames: counter(0),
             tx_frames: counter(1),
@@ -214,6 +263,11 @@ fn find(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
         }
         attributes = attributes.get(len.next_multiple_of(4)..)?;
     }
+}
+
+/// Text up to its NUL.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
 }
 
 fn number(bytes: &[u8]) -> Option<u32> {
@@ -267,7 +321,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_answer_is_read_without_panic(message in proptest::collection::vec(0_u8..40, 0..300)) {
-            let _ = parse_answer(&message);
+            let mut rest = message.as_slice();
+            while !rest.is_empty() && next_message(&mut rest).is_ok() {}
             let _ = parse_link(&message);
         }
     }

@@ -26,7 +26,7 @@ pub struct Gso {
 }
 
 impl Gso {
-    pub fn new(flows: Vec<Flow>, origin: Origin, batch_size: usize) -> Result<Self> {
+    pub fn new(flows: Vec<Flow>, origin: Origin, largest: usize, batch_size: usize) -> Result<Self> {
         for flow in &flows {
             set_segment_size(flow, 0).map_err(|error| {
                 Error::unavailable("this kernel has no UDP_SEGMENT (Linux 4.18); use --method sendmmsg")
@@ -35,7 +35,9 @@ impl Gso {
         }
         let segment_sizes = vec![0; flows.len()];
         let buffer = vec![FILLER; LARGEST_PAYLOAD as usize];
-        Ok(Self { flows, origin, batch_size: batch_size.min(SEGMENTS_MAX), buffer, segment_sizes })
+        // Not more than fits one send, so that none is left over for a short one.
+        let batch_size = batch_size.min(SEGMENTS_MAX).min(buffer.len() / largest).max(1);
+        Ok(Self { flows, origin, batch_size, buffer, segment_sizes })
     }
 
     /// Stamps the leading datagrams that can go in one send: equal in size, the last one perhaps

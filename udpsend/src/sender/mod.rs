@@ -4,16 +4,18 @@ pub mod config;
 pub mod record;
 mod worker;
 
+use std::sync::Mutex;
+
 use meter::{
     Error, Result, clock,
     crew::{self, Gate},
-    histogram::{HistogramLog, LatencyHistogram},
-    relay::{self, Taker},
     session::Session,
     usage::UsageMeter,
 };
 
 use crate::{
+    interfaces::TrafficMeter,
+    latency_log::Collector,
     load::Load,
     payload::Origin,
     sender::{
@@ -41,16 +43,18 @@ pub fn run(config: &SendConfig, session: &mut Session<'_>) -> Result<()> {
     }
     let placements = config.placements();
     let counters: Vec<Counters> = placements.iter().map(|_| Counters::default()).collect();
-    let (givers, takers) = relays(config, placements.len());
-    let givers = std::sync::Mutex::new(givers);
+    let (recorders, collector) =
+        Collector::new(HLOG_TAG, config.hlog.as_deref(), config.interval_ns, placements.len())?;
+    let recorders = Mutex::new(recorders.into_iter().map(Some).collect::<Vec<_>>());
     let (origin, stop) = (Origin::here(), session.stop());
     let watch = Watch::over(placements.len());
-    let mut conductor = Conductor { config, counters: &counters, watch: &watch, takers, log: None };
+    let mut conductor = Conductor { config, counters: &counters, watch: &watch, collector };
     let (finished, conducted) = crew::run(
         &placements,
         |worker| {
-            let giver = givers.lock().ok().and_then(|mut givers| givers[worker.index].take());
-            Sender::new(config, worker, origin, &counters[worker.index], giver, stop.clone())
+            let recorder = recorders.lock().ok().and_then(|mut recorders| recorders[worker.index].take());
+            let recorder = recorder.ok_or_else(|| Error::failed("a worker without its recorder"))?;
+            Sender::new(config, worker, origin, &counters[worker.index], recorder, stop.clone())
         },
         |sender, start_ns| {
             let finished = sender.work(start_ns);
@@ -59,102 +63,69 @@ pub fn run(config: &SendConfig, session: &mut Session<'_>) -> Result<()> {
         },
         |gate| conductor.conduct(gate, session),
     )?;
-    conductor.conclude(&finished, conducted, session)
-}
-
-/// The ways of pacing errors from each worker to the conductor, where a histogram log wants them.
-fn relays(config: &SendConfig, workers: usize) -> (Vec<Option<relay::Giver>>, Vec<Taker>) {
-    if config.hlog.is_none() || config.interval_ns.is_none() {
-        return ((0..workers).map(|_| None).collect(), Vec::new());
-    }
-    (0..workers).map(|_| relay::pair()).map(|(giver, taker)| (Some(giver), taker)).unzip()
+    conductor.conclude(&finished, &conducted, session)
 }
 
 struct Conductor<'a> {
     config: &'a SendConfig,
     counters: &'a [Counters],
     watch: &'a Watch,
-    takers: Vec<Taker>,
-    log: Option<HistogramLog>,
+    collector: Collector,
 }
 
 /// What the conductor knows when the workers have ended.
 struct Conducted {
     measure_ns: u64,
     usage: UsageMeter,
-    /// Pacing errors that were taken from the workers already, and until when they are in the log.
-    pacing_error: LatencyHistogram,
-    logged_ns: u64,
+    traffic: TrafficMeter,
 }
 
 impl Conductor<'_> {
     /// Starts the workers and gives samples until all have ended.
     fn conduct(&mut self, gate: &Gate, session: &mut Session<'_>) -> Result<Conducted> {
-        self.log = self.config.hlog.as_deref().map(HistogramLog::create).transpose()?;
-        let usage = UsageMeter::start(&self.config.cpus);
-        let mut pacing_error = LatencyHistogram::new();
+        let mut traffic = TrafficMeter::start()?;
         // A controller that went away has raised the stop flag: the workers then end without work.
         session.ready()?;
-        let start_ns = clock::now_ns() + START_AHEAD_NS;
+        let start_ns = self.start_ns();
+        let mut usage = UsageMeter::start(&self.config.cpus);
         gate.open(start_ns);
-        let measure_ns = start_ns + self.config.warmup_ns;
-        let mut conducted =
-            Conducted { measure_ns, usage, pacing_error: LatencyHistogram::new(), logged_ns: measure_ns };
+        let measure_ns = start_ns.saturating_add(self.config.warmup_ns);
         if self.config.warmup_ns > 0 {
             self.watch.pause_until(measure_ns);
-            conducted.usage = UsageMeter::start(&self.config.cpus);
+            (usage, traffic) = (UsageMeter::start(&self.config.cpus), TrafficMeter::start()?);
         }
         let mut before = Totals::of(self.counters);
-        let (counters, takers, log) = (self.counters, &mut self.takers, &mut self.log);
+        let (counters, collector) = (self.counters, &mut self.collector);
+        collector.begin(measure_ns);
         self.watch.intervals(measure_ns, self.config.interval_ns, |from, to| {
             let now = Totals::of(counters);
             session.sample(&sample(&now.since(&before), to - from))?;
             before = now;
-            pacing_error.reset();
-            takers.iter_mut().for_each(|taker| {
-                taker.collect(&mut pacing_error);
-            });
-            conducted.pacing_error.merge(&pacing_error);
-            if let (Some(log), true) = (log.as_mut(), pacing_error.count() > 0) {
-                log.append(
-                    HLOG_TAG,
-                    conducted.logged_ns - measure_ns,
-                    to - conducted.logged_ns,
-                    &pacing_error,
-                )?;
-                conducted.logged_ns = to;
-            }
-            Ok(())
+            collector.edge(to)
         })?;
-        Ok(conducted)
+        Ok(Conducted { measure_ns, usage, traffic })
+    }
+
+    /// The common start: a little ahead of now, or the time of day that was asked for.
+    fn start_ns(&self) -> u64 {
+        let now_ns = clock::now_ns();
+        let soon_ns = now_ns + START_AHEAD_NS;
+        self.config.start_wall_ns.map_or(soon_ns, |start_wall_ns| {
+            soon_ns.max(now_ns.saturating_add(start_wall_ns.saturating_sub(clock::wall_ns())))
+        })
     }
 
     /// Gives the summary of what all workers did.
-    fn conclude(
-        &mut self,
-        finished: &[Finished],
-        conducted: Conducted,
-        session: &mut Session<'_>,
-    ) -> Result<()> {
-        let usage = conducted.usage.read();
+    fn conclude(self, finished: &[Finished], conducted: &Conducted, session: &mut Session<'_>) -> Result<()> {
+        let (usage, interfaces) = (conducted.usage.read(), conducted.traffic.read()?);
+        let measure_ns = conducted.measure_ns;
+        let end_ns = finished.iter().map(|worker| worker.end_ns).max().unwrap_or(measure_ns);
         let mut totals = Totals::default();
-        let mut rest = LatencyHistogram::new();
-        for taker in &mut self.takers {
-            taker.collect(&mut rest);
-        }
-        for worker in finished {
-            totals.merge(&worker.totals);
-            rest.merge(&worker.pacing_error);
-        }
-        let end_ns = finished.iter().map(|worker| worker.end_ns).max().unwrap_or(conducted.measure_ns);
-        if let (Some(log), true) = (&mut self.log, rest.count() > 0) {
-            let length_ns = end_ns.saturating_sub(conducted.logged_ns);
-            log.append(HLOG_TAG, conducted.logged_ns - conducted.measure_ns, length_ns, &rest)?;
-        }
-        let mut pacing_error = conducted.pacing_error;
-        pacing_error.merge(&rest);
+        finished.iter().for_each(|worker| totals.merge(&worker.totals));
+        let rest = finished.iter().map(|worker| &*worker.pacing_error);
+        let pacing_error = self.collector.finish(rest, end_ns)?;
 
-        let elapsed_s = end_ns.saturating_sub(conducted.measure_ns) as f64 / 1e9;
+        let elapsed_s = end_ns.saturating_sub(measure_ns) as f64 / 1e9;
         let cpu_ns: u64 = finished.iter().map(|worker| worker.cpu_ns).sum();
         let per_second = |amount: u64| if elapsed_s > 0.0 { amount as f64 / elapsed_s } else { 0.0 };
         let ratio = |amount: u64, of: u64| (of > 0).then(|| amount as f64 / of as f64);
@@ -170,6 +141,7 @@ impl Conductor<'_> {
             missed_slots: totals.missed,
             datagrams_per_syscall: ratio(totals.datagrams, totals.calls),
             cpu_ns_per_datagram: ratio(cpu_ns, totals.datagrams),
+            interfaces,
             usage,
         };
         session.summary(&summary, self.config.notes.clone(), warnings(self.config, finished, &totals))?;

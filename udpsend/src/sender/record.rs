@@ -5,7 +5,7 @@ use std::fmt;
 use meter::{histogram::LatencySummary, units, usage::Usage};
 use serde::Serialize;
 
-use crate::errors::ErrorCounts;
+use crate::{errors::ErrorCounts, interfaces::InterfaceTraffic};
 
 /// What was sent in one interval; every count is that of the interval.
 #[derive(Clone, Debug, Serialize)]
@@ -67,6 +67,8 @@ pub struct SendSummary {
     /// CPU time of the sending threads for one datagram, in nanoseconds; `null` when none was sent.
     /// The kernel's work for the receiver that runs on these threads is part of it.
     pub cpu_ns_per_datagram: Option<f64>,
+    /// What the interfaces of this network namespace carried meanwhile, by their own counters.
+    pub interfaces: Vec<InterfaceTraffic>,
     /// What it cost.
     pub usage: Usage,
 }
@@ -87,7 +89,8 @@ impl fmt::Display for SendSummary {
         if let Some(pacing_error) = &self.pacing_error {
             write!(f, "\npacing error: {pacing_error}")?;
         }
-        show_trouble(f, self.missed_slots, &self.errors)
+        show_trouble(f, self.missed_slots, &self.errors)?;
+        self.interfaces.iter().try_for_each(|interface| write!(f, "\n{interface}"))
     }
 }
 

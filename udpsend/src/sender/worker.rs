@@ -2,11 +2,12 @@
 
 use meter::{
     Result, clock, control::Stop, counter::Counter, crew, histogram::LatencyHistogram, pacer::Schedule,
-    placement::Placement, relay::Giver, wait::Waiter,
+    placement::Placement, wait::Waiter,
 };
 
 use crate::{
     errors::{ErrorCounters, ErrorTotals},
+    latency_log::Recorder,
     load::Load,
     method::{self, Datagram, Transmit},
     payload::Origin,
@@ -119,11 +120,8 @@ pub struct Sender<'a> {
     warmup_ns: u64,
     catch_up_ns: u64,
     placement: Placement,
-    pacing_error: Box<LatencyHistogram>,
-    giver: Option<Giver>,
-    /// When the pacing errors are given to the conductor next, and how often.
-    give_ns: u64,
-    interval_ns: u64,
+    pacing_error: Recorder,
+    /// Whether the datagram in front was refused before.
     refused: bool,
 }
 
@@ -137,7 +135,7 @@ impl<'a> Sender<'a> {
         worker: crew::Worker,
         origin: Origin,
         counters: &'a Counters,
-        giver: Option<Giver>,
+        pacing_error: Recorder,
         stop: Stop,
     ) -> Result<Self> {
         let flows = config
@@ -176,10 +174,7 @@ impl<'a> Sender<'a> {
             warmup_ns: config.warmup_ns,
             catch_up_ns: config.catch_up_ns,
             placement: worker.placement,
-            pacing_error: Box::default(),
-            giver,
-            give_ns: u64::MAX,
-            interval_ns: config.interval_ns.unwrap_or(u64::MAX),
+            pacing_error,
             refused: false,
         })
     }
@@ -190,15 +185,14 @@ impl<'a> Sender<'a> {
         Waiter::SPIN.until(start_ns, &self.stop);
         let warm_cpu_ns = self.run_until(start_ns, measure_ns);
         let warm_totals = Totals::of(std::slice::from_ref(self.counters));
-        self.pacing_error.reset();
-        self.give_ns = measure_ns.saturating_add(self.interval_ns);
+        self.pacing_error.begin(measure_ns);
         self.run_until(start_ns, measure_ns.saturating_add(self.duration_ns));
         Finished {
             totals: Totals::of(std::slice::from_ref(self.counters)).since(&warm_totals),
             end_ns: clock::now_ns(),
             cpu_ns: clock::thread_cpu_ns() - warm_cpu_ns,
             pin_held: self.placement.holds(),
-            pacing_error: self.pacing_error,
+            pacing_error: self.pacing_error.finish(),
         }
     }
 
@@ -213,7 +207,7 @@ impl<'a> Sender<'a> {
                     waiter.until(wake, &self.stop)
                 }
             };
-            self.give(now);
+            self.pacing_error.tick(now);
             self.fill(start_ns, now, end_ns);
             if self.pending == 0 {
                 if now >= end_ns || self.datagrams_left == 0 || self.bytes_left == 0 {
@@ -227,18 +221,6 @@ impl<'a> Sender<'a> {
             self.hand_over(now);
         }
         clock::thread_cpu_ns()
-    }
-
-    /// Gives the pacing errors to the conductor at the edge of an interval.
-    #[inline]
-    fn give(&mut self, now: u64) {
-        if now < self.give_ns {
-            return;
-        }
-        if let Some(giver) = &mut self.giver {
-            giver.exchange(&mut self.pacing_error);
-        }
-        self.give_ns = self.give_ns.saturating_add(self.interval_ns);
     }
 
     /// Puts the slots that are due into the batch, behind those that wait. All are of one flow.

@@ -1,6 +1,6 @@
 //! What a sink does, resolved.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use meter::{
     placement::{Placement, Policy},
@@ -24,6 +24,10 @@ pub struct SinkConfig {
     pub interval_ns: Option<u64>,
     /// Whether the kernel may join datagrams of one flow (UDP_GRO).
     pub gro: bool,
+    /// Whether the kernel stamps arrivals, for the one-way delay.
+    pub timestamps: bool,
+    /// Where the histogram log goes.
+    pub hlog: Option<PathBuf>,
     /// Messages in one system call, at most.
     pub batch_size: usize,
     /// Receive buffer of each socket as granted, in bytes.

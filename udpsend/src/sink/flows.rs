@@ -1,24 +1,31 @@
-//! The flows that a sink knows, found by sender and run in constant time and memory.
+//! The flows that a sink knows, found by their source in constant time and memory.
 
 use crate::sink::{incoming::Source, tracker::Tracker};
 
-/// Who sends: the source address and port, and the run of the sender.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlowKey {
-    /// Address and port, as the kernel wrote them.
-    pub source: Source,
-    /// The sender's run; 0 for datagrams without room for it.
-    pub run: u16,
-}
-
-/// One flow.
+/// One flow: a source address and port.
 #[derive(Clone, Debug, Default)]
 pub struct FlowState {
-    key: FlowKey,
+    source: Source,
+    /// The sender's run, known from the first datagram with room for it.
+    run: Option<u16>,
     /// What its numbers tell.
     pub tracker: Tracker,
-    /// Number and delay of its latest datagram, for the delay variation.
+    /// Number and delay, in nanoseconds, of its latest datagram.
     pub latest: Option<(u64, u64)>,
+}
+
+impl FlowState {
+    /// Takes notice of the run that a datagram says it belongs to: another one than before has taken
+    /// over the port, and its numbers begin anew.
+    #[inline]
+    pub fn note_run(&mut self, run: u16) {
+        if self.run != Some(run) {
+            if self.run.is_some() {
+                (self.tracker, self.latest) = (Tracker::default(), None);
+            }
+            self.run = Some(run);
+        }
+    }
 }
 
 /// A table of flows that never grows: open addressing, half full at most.
@@ -42,9 +49,9 @@ impl Flows {
 
     /// The state of a flow, new if need be; `None` when the table is full.
     #[inline]
-    pub fn entry(&mut self, key: &FlowKey) -> Option<&mut FlowState> {
-        if self.used == 0 || self.states[self.latest].key != *key {
-            self.latest = self.find(key)?;
+    pub fn entry(&mut self, source: &Source) -> Option<&mut FlowState> {
+        if self.used == 0 || self.states[self.latest].source != *source {
+            self.latest = self.find(source)?;
         }
         Some(&mut self.states[self.latest])
     }
@@ -55,20 +62,22 @@ impl Flows {
         &self.states[..self.used]
     }
 
-    fn find(&mut self, key: &FlowKey) -> Option<usize> {
+    fn find(&mut self, source: &Source) -> Option<usize> {
         let mask = self.slots.len() - 1;
-        let mut slot = hash(key) as usize & mask;
+        let mut slot = hash(source) as usize & mask;
         loop {
             match self.slots[slot] {
                 0 if self.used == self.states.len() => return None,
                 0 => {
                     let index = self.used;
-                    self.states[index].key = *key;
+                    self.states[index].source = *source;
                     self.used += 1;
                     self.slots[slot] = self.used as u32;
                     return Some(index);
                 }
-                taken if self.states[taken as usize - 1].key == *key => return Some(taken as usize - 1),
+                taken if self.states[taken as usize - 1].source == *source => {
+                    return Some(taken as usize - 1);
+                }
                 _ => slot = (slot + 1) & mask,
             }
         }
@@ -76,9 +85,9 @@ impl Flows {
 }
 
 /// FNV-1a over 64-bit words, with a final mix: spread enough for a table that is half empty.
-fn hash(key: &FlowKey) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ u64::from(key.run);
-    for word in key.source.0.chunks(4) {
+fn hash(source: &Source) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for word in source.0.chunks(4) {
         let word = word.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
         hash = (hash ^ word).wrapping_mul(0x100_0000_01b3);
     }
@@ -88,11 +97,12 @@ fn hash(key: &FlowKey) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::tracker::Arrival;
 
-    fn key(number: u16) -> FlowKey {
+    fn source(number: u16) -> Source {
         let mut source = Source::default();
         source.0[2..4].copy_from_slice(&number.to_be_bytes());
-        FlowKey { source, run: 7 }
+        source
     }
 
     #[test]
@@ -100,12 +110,25 @@ mod tests {
         let mut flows = Flows::new(100);
         for round in 0..3 {
             for number in 0..100 {
-                flows.entry(&key(number)).unwrap().latest = Some((number.into(), round));
+                flows.entry(&source(number)).unwrap().latest = Some((number.into(), round));
             }
         }
-        assert!((0..100).all(|number| flows.entry(&key(number)).unwrap().latest == Some((number.into(), 2))));
-        assert!(flows.entry(&key(100)).is_none());
-        assert!(flows.entry(&key(5)).is_some());
+        assert!(
+            (0..100).all(|number| flows.entry(&source(number)).unwrap().latest == Some((number.into(), 2)))
+        );
+        assert!(flows.entry(&source(100)).is_none());
+        assert!(flows.entry(&source(5)).is_some());
         assert_eq!(flows.known().len(), 100);
+    }
+
+    #[test]
+    fn another_run_on_the_same_port_begins_anew() {
+        let mut flows = Flows::new(1);
+        let flow = flows.entry(&source(1)).unwrap();
+        flow.tracker.note(0);
+        flow.note_run(1);
+        assert_eq!(flow.tracker.note(0), Arrival::Duplicate, "the first run to be named is the one so far");
+        flow.note_run(2);
+        assert_eq!(flow.tracker.note(0), Arrival::InOrder { skipped: 0 });
     }
 }

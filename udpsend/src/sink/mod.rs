@@ -3,6 +3,7 @@
 pub mod args;
 pub mod config;
 pub mod control;
+pub mod delay;
 pub mod flows;
 mod incoming;
 pub mod record;
@@ -15,12 +16,14 @@ use meter::{
     Error, Result, clock,
     crew::{self, Gate},
     session::Session,
-    usage::UsageMeter,
+    usage::{Usage, UsageMeter},
 };
 
 use crate::{
+    interfaces::TrafficMeter,
     sink::{
         config::SinkConfig,
+        delay::DelayCollector,
         record::{SinkSample, SinkSummary},
         worker::{Counters, Finished, Receiver, Totals},
     },
@@ -48,25 +51,32 @@ pub fn run(sink: OpenSink, session: &mut Session<'_>) -> Result<()> {
     let placements = config.placements();
     let counters: Vec<Counters> = placements.iter().map(|_| Counters::default()).collect();
     let sockets: Mutex<Vec<Option<UdpSocket>>> = Mutex::new(sockets.into_iter().map(Some).collect());
+    let (meters, mut delays) = delay::meters(&config, placements.len())?;
+    let meters =
+        Mutex::new(meters.into_iter().map(|meter| config.timestamps.then_some(meter)).collect::<Vec<_>>());
     let (stop, watch) = (session.stop(), Watch::over(placements.len()));
     let (finished, conducted) = crew::run(
         &placements,
         |worker| {
             let socket = sockets.lock().ok().and_then(|mut sockets| sockets[worker.index].take());
             let socket = socket.ok_or_else(|| Error::failed("a worker without its socket"))?;
-            Ok(Receiver::new(&config, worker, socket, &counters[worker.index], stop.clone()))
+            let meter = meters.lock().ok().and_then(|mut meters| meters[worker.index].take());
+            Ok(Receiver::new(&config, worker, socket, meter, &counters[worker.index], stop.clone()))
         },
         |receiver, start_ns| {
             let finished = receiver.work(start_ns);
             watch.ended();
             finished
         },
-        |gate| conduct(&config, &counters, &watch, gate, session),
+        |gate| conduct(&config, &counters, &watch, &mut delays, gate, session),
     )?;
     let totals = Totals::of(&counters).since(&conducted.before);
-    let usage = conducted.usage.read();
-    let summary = summary(&finished, &totals, usage);
-    session.summary(&summary, notes(&finished), warnings(&finished, &totals))
+    let (usage, interfaces) = (conducted.usage.read(), conducted.traffic.read()?);
+    let finished_delays: Vec<_> = finished.iter().filter_map(|worker| worker.delays.as_ref()).collect();
+    let (one_way_delay, delay_variation) = delays.finish(&finished_delays, clock::now_ns())?;
+    let summary =
+        SinkSummary { one_way_delay, delay_variation, interfaces, usage, ..summary(&finished, &totals) };
+    session.summary(&summary, notes(&config, &finished, &totals), warnings(&finished, &totals))
 }
 
 /// What the conductor knows when the workers have ended.
@@ -74,6 +84,7 @@ struct Conducted {
     /// The counts at the end of the warm-up.
     before: Totals,
     usage: UsageMeter,
+    traffic: TrafficMeter,
 }
 
 /// Starts the workers and gives samples until all have ended.
@@ -81,25 +92,31 @@ fn conduct(
     config: &SinkConfig,
     counters: &[Counters],
     watch: &Watch,
+    delays: &mut DelayCollector,
     gate: &Gate,
     session: &mut Session<'_>,
 ) -> Result<Conducted> {
+    let mut traffic = TrafficMeter::start()?;
     // A controller that went away has raised the stop flag: the workers then end without work.
     session.ready()?;
     let start_ns = clock::now_ns();
     gate.open(start_ns);
     let measure_ns = start_ns.saturating_add(config.warmup_ns);
-    watch.pause_until(measure_ns);
+    if config.warmup_ns > 0 {
+        watch.pause_until(measure_ns);
+        traffic = TrafficMeter::start()?;
+    }
     let usage = UsageMeter::start(&config.cpus);
+    delays.begin(measure_ns);
     let before = Totals::of(counters);
     let mut latest = before;
     watch.intervals(measure_ns, config.interval_ns, |from, to| {
         let now = Totals::of(counters);
         session.sample(&sample(&now.since(&latest), to - from))?;
         latest = now;
-        Ok(())
+        delays.edge(to)
     })?;
-    Ok(Conducted { before, usage })
+    Ok(Conducted { before, usage, traffic })
 }
 
 fn sample(totals: &Totals, interval_ns: u64) -> SinkSample {
@@ -117,7 +134,8 @@ fn sample(totals: &Totals, interval_ns: u64) -> SinkSample {
     }
 }
 
-fn summary(finished: &[Finished], totals: &Totals, usage: meter::usage::Usage) -> SinkSummary {
+/// The summary, but for the parts that others measure.
+fn summary(finished: &[Finished], totals: &Totals) -> SinkSummary {
     let span_ns = finished
         .iter()
         .filter_map(|worker| worker.span_ns)
@@ -143,17 +161,35 @@ fn summary(finished: &[Finished], totals: &Totals, usage: meter::usage::Usage) -
         datagrams_per_syscall: ratio(totals.delivered, totals.calls),
         cpu_ns_per_datagram: ratio(cpu_ns, totals.delivered),
         errors: totals.errors.by_kind(),
-        usage,
+        one_way_delay: None,
+        delay_variation: None,
+        interfaces: Vec::new(),
+        usage: Usage::default(),
     }
 }
 
-fn notes(finished: &[Finished]) -> Vec<String> {
-    let joined_late: u64 = finished.iter().map(|worker| worker.joined_late).sum();
+/// Things worth knowing that do not harm the result.
+fn notes(config: &SinkConfig, finished: &[Finished], totals: &Totals) -> Vec<String> {
+    let sum = |of: &dyn Fn(&Finished) -> u64| finished.iter().map(of).sum::<u64>();
+    let joined_late = sum(&|worker| worker.joined_late);
+    let other_clock = sum(&|worker| worker.delays.as_ref().map_or(0, |delays| delays.other_clock));
     let mut notes = Vec::new();
     if joined_late > 0 {
         notes.push(format!(
             "{joined_late} flows were joined late: what they sent before is not counted as lost"
         ));
+    }
+    if other_clock > 0 {
+        notes.push(format!(
+            "{other_clock} datagrams came from a sender with another clock: their one-way delay can't be told"
+        ));
+    }
+    if config.gro && totals.dropped > 0 {
+        notes.push(
+            "the kernel counts drops at the socket in messages, and one may hold many datagrams when the sender \
+             segments late (GSO); pass --no-gro to count datagrams"
+                .to_owned(),
+        );
     }
     notes
 }

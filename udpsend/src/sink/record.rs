@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use meter::{units, usage::Usage};
+use meter::{histogram::LatencySummary, units, usage::Usage};
 use serde::Serialize;
 
-use crate::errors::ErrorCounts;
+use crate::{errors::ErrorCounts, interfaces::InterfaceTraffic, sink::delay::DelayVariation};
 
 /// What arrived in one interval; every count is that of the interval.
 #[derive(Clone, Debug, Serialize)]
@@ -80,8 +80,15 @@ pub struct SinkSummary {
     pub datagrams_per_syscall: Option<f64>,
     /// CPU time of the receiving threads for one datagram, in nanoseconds; `null` when none arrived.
     pub cpu_ns_per_datagram: Option<f64>,
+    /// From the intended send time to the kernel's receive timestamp; `null` when it was not measured or
+    /// the sender reads another clock.
+    pub one_way_delay: Option<LatencySummary>,
+    /// How that delay varies; `null` when there is none.
+    pub delay_variation: Option<DelayVariation>,
     /// Errors of receiving, by the name of the error number.
     pub errors: ErrorCounts,
+    /// What the interfaces of this network namespace carried meanwhile, by their own counters.
+    pub interfaces: Vec<InterfaceTraffic>,
     /// What it cost.
     pub usage: Usage,
 }
@@ -106,6 +113,13 @@ impl fmt::Display for SinkSummary {
         if let (Some(batch), Some(cpu_ns)) = (self.datagrams_per_syscall, self.cpu_ns_per_datagram) {
             write!(f, "\n{batch:.1} datagrams per system call, {cpu_ns:.0} ns of CPU time each")?;
         }
-        self.errors.iter().try_for_each(|(kind, count)| write!(f, "\n{count} × {kind}"))
+        if let Some(delay) = &self.one_way_delay {
+            write!(f, "\none-way delay: {delay}")?;
+        }
+        if let Some(variation) = &self.delay_variation {
+            write!(f, "\ndelay variation: {variation}")?;
+        }
+        self.errors.iter().try_for_each(|(kind, count)| write!(f, "\n{count} × {kind}"))?;
+        self.interfaces.iter().try_for_each(|interface| write!(f, "\n{interface}"))
     }
 }

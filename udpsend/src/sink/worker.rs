@@ -9,7 +9,8 @@ use crate::{
     payload::{self, Parsed},
     sink::{
         config::SinkConfig,
-        flows::{FlowKey, Flows},
+        delay::{DelayMeter, FinishedDelays},
+        flows::Flows,
         incoming::{Incoming, Message},
         tracker::Arrival,
     },
@@ -113,6 +114,8 @@ pub struct Finished {
     pub joined_late: u64,
     /// Whether the kernel tells drops at the socket.
     pub knows_drops: bool,
+    /// Delays, where they were asked for.
+    pub delays: Option<FinishedDelays>,
 }
 
 /// One receiving thread's state, complete before the start.
@@ -122,6 +125,7 @@ pub struct Receiver<'a> {
     socket: UdpSocket,
     incoming: Incoming,
     flows: Flows,
+    delays: Option<DelayMeter>,
     dropped_seen: u32,
     duration_ns: u64,
     warmup_ns: u64,
@@ -136,6 +140,7 @@ impl<'a> Receiver<'a> {
         config: &SinkConfig,
         worker: crew::Worker,
         socket: UdpSocket,
+        delays: Option<DelayMeter>,
         counters: &'a Counters,
         stop: Stop,
     ) -> Self {
@@ -146,6 +151,7 @@ impl<'a> Receiver<'a> {
             socket,
             incoming: Incoming::new(config.batch_size),
             flows: Flows::new(config.flows_max),
+            delays,
             duration_ns: config.duration_ns,
             warmup_ns: config.warmup_ns,
             idle_ns: config.idle_ns.unwrap_or(u64::MAX),
@@ -159,6 +165,9 @@ impl<'a> Receiver<'a> {
         let measure_ns = start_ns.saturating_add(self.warmup_ns);
         let warm_cpu_ns = self.run_until(measure_ns);
         self.span_ns = None;
+        if let Some(delays) = &mut self.delays {
+            delays.begin(measure_ns);
+        }
         self.run_until(measure_ns.saturating_add(self.duration_ns));
         let last_drops = crate::sys::socket_drops(self.socket.as_fd()).ok();
         if let Some(drops) = last_drops {
@@ -171,6 +180,7 @@ impl<'a> Receiver<'a> {
             flows: self.flows.known().len() as u64,
             joined_late: self.flows.known().iter().filter(|flow| flow.tracker.joined_late()).count() as u64,
             knows_drops: last_drops.is_some(),
+            delays: self.delays.map(DelayMeter::finish),
         }
     }
 
@@ -209,10 +219,13 @@ impl<'a> Receiver<'a> {
         self.counters.calls.add(1);
         let mut batch = Batch::default();
         let mut dropped = None;
+        if let Some(delays) = &mut self.delays {
+            delays.tick(now);
+        }
         for slot in 0..messages {
             let message = self.incoming.message(slot);
             dropped = message.ancillary.dropped.or(dropped);
-            batch.take(&message, &mut self.flows);
+            batch.take(&message, &mut self.flows, self.delays.as_mut());
         }
         batch.count(self.counters);
         if batch.delivered > 0 {
@@ -246,14 +259,14 @@ struct Batch {
 
 impl Batch {
     #[inline]
-    fn take(&mut self, message: &Message<'_>, flows: &mut Flows) {
+    fn take(&mut self, message: &Message<'_>, flows: &mut Flows, mut delays: Option<&mut DelayMeter>) {
         let stride = message.ancillary.stride.map_or(message.payload.len(), |stride| stride as usize).max(1);
         if message.payload.is_empty() {
             self.delivered += 1;
             self.unnumbered += 1;
         }
         for payload in message.payload.chunks(stride) {
-            let Parsed::Ours { sequence, origin, .. } = payload::parse(payload) else {
+            let Parsed::Ours { sequence, intended_ns, origin } = payload::parse(payload) else {
                 self.foreign += 1;
                 continue;
             };
@@ -263,12 +276,26 @@ impl Batch {
                 self.unnumbered += 1;
                 continue;
             };
-            let key = FlowKey { source: message.source, run: origin.map_or(0, |origin| origin.run) };
-            match flows.entry(&key).map(|flow| flow.tracker.note(sequence)) {
-                None => self.untracked += 1,
-                Some(Arrival::InOrder { skipped }) => self.skipped += skipped,
-                Some(Arrival::Reordered) => self.reordered += 1,
-                Some(Arrival::Duplicate) => self.duplicated += 1,
+            let Some(flow) = flows.entry(&message.source) else {
+                self.untracked += 1;
+                continue;
+            };
+            if let Some(origin) = origin {
+                flow.note_run(origin.run);
+            }
+            match flow.tracker.note(sequence) {
+                Arrival::InOrder { skipped } => self.skipped += skipped,
+                Arrival::Reordered => self.reordered += 1,
+                Arrival::Duplicate => {
+                    self.duplicated += 1;
+                    continue;
+                }
+            }
+            let stamps = (origin, intended_ns, message.ancillary.received_wall_ns);
+            if let (Some(delays), (Some(origin), Some(intended_ns), Some(received_ns))) =
+                (&mut delays, stamps)
+            {
+                delays.note(flow, sequence, intended_ns, origin, received_ns);
             }
         }
     }
