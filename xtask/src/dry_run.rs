@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
+use toml::Spanned;
+
 use crate::{
-    plan::{Cell, Plan},
+    plan::{Cell, Plan, known_words, substitute},
     schedule::Slot,
 };
 
@@ -30,10 +32,15 @@ pub fn describe(plan: &Plan, cells: &[Cell], order: &[Slot]) -> String {
         let measured = plan.attachments[&cell.attachment].measured.get_ref();
         let _ = writeln!(out, "  {}", cell.name());
         for part in plan.loads[&cell.load].parts.iter().chain(&probe.with) {
-            let _ =
-                writeln!(out, "    {}: {} {}", part.domain.get_ref(), part.tool.get_ref(), line(&part.args));
+            let _ = writeln!(
+                out,
+                "    {}: {} {}",
+                part.domain.get_ref(),
+                part.tool.get_ref(),
+                line(plan, &part.args)
+            );
         }
-        let _ = writeln!(out, "    {measured}: {} {}", probe.tool.get_ref(), line(&probe.args));
+        let _ = writeln!(out, "    {measured}: {} {}", probe.tool.get_ref(), line(plan, &probe.args));
     }
     let _ = writeln!(out, "\norder of the first repetition:");
     for slot in order.iter().take(cells.len()) {
@@ -42,6 +49,11 @@ pub fn describe(plan: &Plan, cells: &[Cell], order: &[Slot]) -> String {
     out
 }
 
-fn line(args: &[toml::Spanned<String>]) -> String {
-    args.iter().map(|arg| arg.get_ref().as_str()).collect::<Vec<_>>().join(" ")
+/// Arguments with the plan's variables in place; what only the platform knows stays in braces.
+fn line(plan: &Plan, args: &[Spanned<String>]) -> String {
+    let mut words = known_words(plan, |name| format!("{{{name}}}"));
+    words.extend(plan.variables.clone());
+    let word =
+        |arg: &Spanned<String>| substitute(arg.get_ref(), &words).unwrap_or_else(|_| arg.get_ref().clone());
+    args.iter().map(word).collect::<Vec<_>>().join(" ")
 }

@@ -42,6 +42,7 @@ pub fn run(args: &MatrixArgs) -> Result<u8> {
     let folder = results::create(&args.results, &plan.name)?;
     let executed = execute_in(&folder, &plan, &cells, &order, &binaries, &control.stop());
     let Some(tally) = executed.inspect_err(|_| results::remove_if_unused(&folder))? else {
+        results::remove_unmeasured(&folder);
         return Ok(EXIT_STOPPED);
     };
     results::point_latest(&args.results, &folder)?;

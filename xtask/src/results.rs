@@ -42,6 +42,12 @@ pub fn remove_if_unused(folder: &Path) {
     }
 }
 
+/// Removes a folder whose journal has no trial.
+pub fn remove_unmeasured(folder: &Path) {
+    let _ = fs::remove_file(folder.join(journal::FILE_NAME));
+    remove_if_unused(folder);
+}
+
 /// Points `latest` at `folder`, in one step.
 pub fn point_latest(base: &Path, folder: &Path) -> Result<()> {
     let name = folder.file_name().context("a results folder has a name")?;

@@ -3,28 +3,42 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
-use schemars::Schema;
+use meter::{
+    record::Envelope,
+    session::{Failure, Ready},
+};
+use schemars::{Schema, schema_for};
 
-use crate::{args::SchemaArgs, tools};
+use crate::{args::SchemaArgs, journal, report, tools};
 
-/// Every schema with the stem of its file.
+/// Every schema with the stem of its file: `TOOL-RECORD`, or `TOOL-SUBCOMMAND-RECORD`.
 fn all() -> Vec<(&'static str, Schema)> {
-    Vec::new()
+    let common = vec![
+        ("record-ready", schema_for!(Envelope<Ready>)),
+        ("record-error", schema_for!(Envelope<Failure>)),
+        ("matrix-journal", schema_for!(journal::Line)),
+    ];
+    let tools = [
+        cpuload::schemas(),
+        irqwatch::schemas(),
+        netprobe::schemas(),
+        udpsend::schemas(),
+        report::schemas(),
+    ];
+    common.into_iter().chain(tools.into_iter().flatten()).collect()
 }
 
 /// Writes the schemas, or compares them with what is there.
 pub fn run(args: &SchemaArgs) -> Result<u8> {
     let folder: PathBuf = tools::workspace().join("docs/schema");
-    fs::create_dir_all(&folder)?;
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     for (stem, schema) in all() {
         let path = folder.join(format!("{stem}.json"));
         let text = serde_json::to_string_pretty(&schema)? + "\n";
-        if args.check {
-            if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
-                bail!("{} is not what the code says; run `cargo xtask schema` and commit", path.display());
-            }
-        } else {
+        if !args.check {
             fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        } else if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+            bail!("{} is not what the code says; run `cargo xtask schema` and commit", path.display());
         }
     }
     Ok(0)

@@ -21,6 +21,8 @@ pub enum Behaviour {
     Fading(Value, Value),
     /// A probe: its summary comes by itself, with this exit code.
     Probe(Value, i32),
+    /// A load that shows itself once and then dies, as when its domain is destroyed.
+    Vanishing(Value),
     /// It can't be started.
     Unreachable,
     /// It ends with an error before it is ready.
@@ -105,6 +107,10 @@ impl Process for FakeProcess {
             Behaviour::Probe(body, code) => {
                 self.events.push_back(record("summary", body));
                 self.events.push_back(Event::Ended(Exit { code: Some(*code), stderr: String::new() }));
+            }
+            Behaviour::Vanishing(body) => {
+                self.events.push_back(record("sample", body));
+                self.events.push_back(Event::Ended(Exit { code: None, stderr: "domain gone".into() }));
             }
             Behaviour::Dies => {
                 self.events.push_back(Event::Ended(Exit { code: None, stderr: "killed".into() }))

@@ -10,7 +10,15 @@ use super::{PartSpec, Plan, expand, load::Source, substitute};
 use crate::tools;
 
 /// Words that the coordinator and the platform give to arguments, besides `address.DOMAIN`.
-pub const BUILT_IN_WORDS: [&str; 4] = ["disk", "peer", "cpus", "cpu"];
+const BUILT_IN_WORDS: [&str; 4] = ["disk", "peer", "cpus", "cpu"];
+
+/// Every word that arguments of `plan` may use; `word` says what stands for it.
+pub fn known_words(plan: &Plan, word: impl Fn(&str) -> String) -> BTreeMap<String, String> {
+    let built_in = BUILT_IN_WORDS.iter().map(|name| (*name).to_owned());
+    let addresses = plan.domains.keys().map(|name| format!("address.{name}"));
+    let variables = plan.variables.keys().cloned();
+    built_in.chain(addresses).chain(variables).map(|name| (name.clone(), word(&name))).collect()
+}
 
 /// Checks every name and number of `plan`.
 pub(super) fn check(plan: &Plan, source: &Source) -> Result<()> {
@@ -60,9 +68,7 @@ impl Checker<'_> {
 
     /// Every word in braces must be one that a trial will know.
     fn arguments(&self, args: &[Spanned<String>]) -> Result<()> {
-        let mut words = self.plan.variables.clone();
-        words.extend(BUILT_IN_WORDS.iter().map(|name| ((*name).to_owned(), String::new())));
-        words.extend(self.plan.domains.keys().map(|name| (format!("address.{name}"), String::new())));
+        let words = known_words(self.plan, |_| String::new());
         for arg in args {
             substitute(arg.get_ref(), &words)
                 .map_err(|message| self.source.error(arg.span().start, &message))?;

@@ -12,6 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use cells::{Cell, expand};
+pub use check::known_words;
 pub use load::{Overrides, load};
 use serde::{Deserialize, Serialize};
 pub use template::substitute;

@@ -120,12 +120,12 @@ pub(super) fn prove<'a>(
 }
 
 /// Stops the load, last started first, and takes its proofs from the summaries.
-pub(super) fn finish(site: &Site<'_>, mut loads: Vec<Running<'_>>) -> Result<Vec<Proof>, Unfinished> {
+pub(super) fn finish(site: &Site<'_>, loads: &mut [Running<'_>]) -> Result<Vec<Proof>, Unfinished> {
     let mut proofs = Vec::new();
-    for load in &mut loads {
+    for load in loads.iter_mut().rev() {
         load.process.close();
     }
-    for load in &mut loads {
+    for load in loads {
         let summary = collect_summary(site, load)?;
         proofs.extend(load.part.proof.iter().map(|proof| Proof {
             domain: load.domain.clone(),
@@ -138,8 +138,8 @@ pub(super) fn finish(site: &Site<'_>, mut loads: Vec<Running<'_>>) -> Result<Vec
     Ok(proofs)
 }
 
-/// The summary of a part that was told to stop. A part that had ended by itself did not load all of
-/// the measurement.
+/// The summary of a part that was told to stop. Without one nobody knows that it ran all the while: then
+/// the measurement is invalid.
 fn collect_summary(site: &Site<'_>, load: &mut Running<'_>) -> Result<serde_json::Value, Unfinished> {
     let deadline = domain::after(HANDSHAKE_S);
     let describe = format!("{} in `{}`", load.part.tool.get_ref(), load.domain);
@@ -152,7 +152,12 @@ fn collect_summary(site: &Site<'_>, load: &mut Running<'_>) -> Result<serde_json
                 // 4: the tool itself says that its load was not what was asked; the proof decides.
                 return match summary {
                     Some(summary) if matches!(exit.code, Some(0 | 4)) => Ok(summary),
-                    _ => Err(Broken::failed("stop", format!("{describe}: {exit}")).into()),
+                    _ => Err(Broken {
+                        outcome: Outcome::Invalid,
+                        stage: "stop",
+                        reason: format!("{describe}: {exit}"),
+                    }
+                    .into()),
                 };
             }
             Event::Silent => {

@@ -18,7 +18,7 @@ use meter::{clock, control::Stop};
 
 use crate::{
     domain::ToolCommand,
-    journal::{Outcome, Trial},
+    journal::{Outcome, Proof, Trial},
     plan::{AttachmentSpec, Cell, PartSpec, Plan, substitute},
     platform::Platform,
 };
@@ -127,29 +127,24 @@ impl Lab<'_> {
         let site = Site { plan, attachment, words, platform: &*self.platform, stop: &self.stop, deadline };
         let loads = load::start(&site, &plan.loads[&cell.load].parts, "load")?;
         let others = load::start(&site, &probe.with, "probe")?;
-        let loads = load::prove(&site, loads)?;
+        let mut loads = load::prove(&site, loads)?;
         let probed = probe::run(&site, probe, trial);
         drop(others);
-        let proofs = load::finish(&site, loads)?;
-        trial.proofs = proofs;
+        // What broke the probe matters more than what its loads say after it.
         probed?;
-        match trial.proofs.iter().find(|proof| !proof.holds()) {
-            None => Ok(()),
-            Some(proof) => Err(Broken {
-                outcome: Outcome::Invalid,
-                stage: "load",
-                reason: format!(
-                    "{} in `{}` shows {} of {}, the plan asks for at least {}",
-                    proof.tool,
-                    proof.domain,
-                    proof.key,
-                    proof.measured.map_or("nothing".into(), |measured| format!("{measured:.1}")),
-                    proof.required
-                ),
-            }
-            .into()),
-        }
+        trial.proofs = load::finish(&site, &mut loads)?;
+        check_proofs(&trial.proofs)
     }
+}
+
+/// A measurement whose load did not run as the plan asks is not one.
+fn check_proofs(proofs: &[Proof]) -> Result<(), Unfinished> {
+    let Some(proof) = proofs.iter().find(|proof| !proof.holds()) else { return Ok(()) };
+    let measured = proof.measured.map_or("nothing".into(), |measured| format!("{measured:.1}"));
+    let Proof { domain, tool, key, required, .. } = proof;
+    let reason =
+        format!("{tool} in `{domain}` shows {key} of {measured}, the plan asks for at least {required}");
+    Err(Broken { outcome: Outcome::Invalid, stage: "load", reason }.into())
 }
 
 /// One trial's surroundings.

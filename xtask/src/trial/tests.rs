@@ -94,6 +94,7 @@ fn every_way_to_break_has_its_stage_and_cause() {
     let faded =
         Behaviour::Fading(json!({"operations": 9.0, "duty_percent": 99.0}), json!({"operations": 9.0}));
     let weak = Behaviour::Load(json!({"operations": 9.0, "duty_percent": 1.0}));
+    let vanishing = Behaviour::Vanishing(json!({"operations": 9.0, "duty_percent": 99.0}));
     let empty = Behaviour::Probe(json!({"bytes": 1}), 0);
     let untrusted = Behaviour::Probe(json!({"elapsed_s": 1.0, "warnings": ["pin lost"]}), 4);
     let cases = [
@@ -102,6 +103,7 @@ fn every_way_to_break_has_its_stage_and_cause() {
         ("cpuload", Behaviour::Dies, Outcome::Failed, "proof", "killed"),
         ("cpuload", weak, Outcome::Invalid, "proof", "at least 10"),
         ("cpuload", faded, Outcome::Invalid, "load", "duty_percent of nothing"),
+        ("cpuload", vanishing, Outcome::Invalid, "stop", "domain gone"),
         ("cpuload", Behaviour::Hangs, Outcome::Invalid, "proof", "no sample"),
         ("diskprobe", Behaviour::Unreachable, Outcome::Failed, "probe", "can't be reached"),
         ("diskprobe", Behaviour::Refuses, Outcome::Failed, "probe", "no permission"),
