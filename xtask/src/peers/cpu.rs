@@ -72,7 +72,7 @@ fn square_roots() -> Comparison {
 
 fn cpuload(workbench: &Workbench, words: &str) -> Result<(Measurement, ours::Summary)> {
     let place = format!("--cpus {} --duration {RUN_S}s", workbench.near_cpu);
-    let finished = workbench.tool("cpuload").words(words).words(&place).run()?;
+    let finished = workbench.tool("cpuload", "").words(words).words(&place).run()?;
     let summary = ours::summary(&finished)?;
     Ok((summary.complete(finished.cost()), summary))
 }

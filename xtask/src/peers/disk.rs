@@ -59,13 +59,17 @@ fn sequential_write() -> Comparison {
     let what = "128 KiB × 8000 sequential, depth 8, O_DIRECT, over an existing file of the same file system";
     let ours = Contender::ours("diskprobe", |workbench| {
         let file = file(workbench)?;
-        let run = workbench.tool("diskprobe").words("write --overwrite --block-size 128KiB --queue-depth 8");
+        let run =
+            workbench.tool("diskprobe", "write").words("--overwrite --block-size 128KiB --queue-depth 8");
         let finished = run.words("--total 1048576000").args([file]).run()?;
         let summary = ours::summary(&finished)?;
         Ok(summary
             .complete(finished.cost())
             .with(Figure::BYTES_PER_S, summary.number("bytes_per_s")?)
-            .with(Figure::OPERATIONS_PER_S, summary.number("operations_per_s")?))
+            .with(Figure::OPERATIONS_PER_S, summary.number("operations_per_s")?)
+            .with(Figure::P50_NS, summary.number("total_latency.p50_ns")?)
+            .with(Figure::P99_NS, summary.number("total_latency.p99_ns")?)
+            .cpu_per(Figure::CPU_PER_OPERATION_NS, summary.number("operations")?))
     });
     let fio_goals = [
         (Figure::BYTES_PER_S, Bound::AtLeast(1.0)),
@@ -144,8 +148,8 @@ fn latency() -> Comparison {
 
 fn random(workbench: &Workbench, direction: Direction, depth: u32) -> Result<Measurement> {
     let device = Zram::new(ZRAM_BYTES)?;
-    let words = format!("{} --order random --block-size 4KiB --queue-depth {depth}", direction.word());
-    let run = workbench.tool("diskprobe").words(&words).args([device.path()]);
+    let words = format!("--order random --block-size 4KiB --queue-depth {depth}");
+    let run = workbench.tool("diskprobe", direction.word()).words(&words).args([device.path()]);
     let run = match direction {
         Direction::Read => run,
         Direction::Write => run.words("--overwrite --data zeros"),

@@ -98,7 +98,7 @@ fn choose(all: Vec<Comparison>, only: &[String]) -> Result<Vec<Comparison>> {
 }
 
 /// What is going on, for people who wait: a line that the next one overwrites.
-fn progress(line: String) {
+fn progress(line: &str) {
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {
         let _ = write!(stderr, "\r\x1b[K{line}");
@@ -106,7 +106,7 @@ fn progress(line: String) {
 }
 
 fn clear_progress() {
-    progress(String::new());
+    progress("");
 }
 
 #[cfg(test)]

@@ -4,9 +4,12 @@
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io,
+    io::{self, Read, Write},
     mem::MaybeUninit,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
     path::PathBuf,
     process::{Command, Stdio},
     sync::Arc,
@@ -19,6 +22,8 @@ use meter::{clock, control::Stop};
 use super::figures::{Figure, Measurement};
 use crate::domain::local::enter;
 
+/// No process runs longer: it is killed.
+const LIMIT: Duration = Duration::from_secs(60);
 /// How often a wait looks at the stop flag.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 /// How long a process that was told to end gets before it is killed.
@@ -33,7 +38,6 @@ pub struct Job {
     args: Vec<OsString>,
     cpus: Vec<usize>,
     network: Option<Arc<OwnedFd>>,
-    limit: Duration,
     output: PathBuf,
     stop: Stop,
 }
@@ -44,8 +48,7 @@ impl Job {
     pub fn new(program: impl Into<PathBuf>, output: PathBuf, stop: Stop) -> Self {
         let program = program.into();
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let limit = Duration::from_secs(60);
-        Self { name, program, args: Vec::new(), cpus: Vec::new(), network: None, limit, output, stop }
+        Self { name, program, args: Vec::new(), cpus: Vec::new(), network: None, output, stop }
     }
 
     /// Adds arguments.
@@ -71,12 +74,6 @@ impl Job {
         self
     }
 
-    /// Kills it after this time [default: one minute].
-    pub fn limit(mut self, limit: Duration) -> Self {
-        self.limit = limit;
-        self
-    }
-
     /// Starts it.
     pub fn start(self) -> Result<Running> {
         let [stdout, stderr] = ["out", "err"].map(|kind| self.output.with_extension(kind));
@@ -85,7 +82,9 @@ impl Job {
         let mut command = Command::new(&self.program);
         command.args(&self.args).stdin(Stdio::null()).stdout(create(&stdout)?).stderr(create(&stderr)?);
         enter(&mut command, self.network.as_ref(), &self.cpus);
-        let started_ns = clock::now_ns();
+        let (mut reader, mut writer) = io::pipe().context("open a pipe")?;
+        // SAFETY: between fork and exec the closure reads the clock and writes to a descriptor it owns.
+        unsafe { command.pre_exec(move || writer.write_all(&clock::now_ns().to_ne_bytes())) };
         let child = command.spawn().with_context(|| format!("start {}", self.program.display()))?;
         let id = child.id() as libc::pid_t;
         // From here on whatever fails drops `running`, which ends the process.
@@ -93,15 +92,17 @@ impl Job {
             name: self.name,
             id,
             descriptor: None,
-            started_ns,
-            deadline: Instant::now() + self.limit,
-            limit: self.limit,
+            started_ns: 0,
+            deadline: Instant::now() + LIMIT,
             stop: self.stop,
             stdout,
             stderr,
             ended: false,
         };
         running.descriptor = Some(pidfd_open(id).context("pidfd_open")?);
+        let mut exec_ns = [0; 8];
+        reader.read_exact(&mut exec_ns).context("learn when it was started")?;
+        running.started_ns = u64::from_ne_bytes(exec_ns);
         Ok(running)
     }
 
@@ -118,7 +119,6 @@ pub struct Running {
     descriptor: Option<OwnedFd>,
     started_ns: u64,
     deadline: Instant,
-    limit: Duration,
     stop: Stop,
     stdout: PathBuf,
     stderr: PathBuf,
@@ -155,7 +155,7 @@ impl Running {
                 bail!("interrupted");
             }
             if Instant::now() >= deadline {
-                bail!("{} did not end within {:?} and was killed", self.name, self.limit);
+                bail!("{} did not end in time and was killed", self.name);
             }
         }
         Ok(())
@@ -243,9 +243,9 @@ fn pidfd_open(id: libc::pid_t) -> io::Result<OwnedFd> {
 pub struct Finished {
     name: String,
     code: Option<i32>,
-    /// Just before it was started, by [`clock::now_ns`].
+    /// When it was executed, by [`clock::now_ns`].
     pub started_ns: u64,
-    /// From just before fork to exit, in seconds.
+    /// From exec to exit, in seconds.
     pub elapsed_s: f64,
     /// CPU time of it and of all descendants that were waited for, in seconds.
     pub cpu_s: f64,
@@ -334,7 +334,8 @@ mod tests {
     #[test]
     fn nothing_outlives_its_limit_or_the_stop() {
         let (_folder, job) = shell("sleep 60 & echo $!; sleep 60", &Stop::new());
-        let running = job.limit(Duration::from_millis(200)).start().unwrap();
+        let mut running = job.start().unwrap();
+        running.deadline = Instant::now() + Duration::from_millis(200);
         let output = running.stdout.clone();
         assert!(running.wait().err().unwrap().to_string().contains("did not end"));
         let grandchild = fs::read_to_string(output).unwrap();

@@ -60,6 +60,9 @@ fn figures(outcome: &Outcome) -> Vec<Figure> {
 /// The key without its unit, which stands beside the value.
 fn heading(figure: Figure) -> String {
     let key = figure.key();
+    if let Some(what) = key.strip_suffix("_per_s") {
+        return format!("{}/s", what.replace('_', " "));
+    }
     let units = ["_bytes", "_bps", "_pps", "_percent", "_points", "_ns", "_s"];
     let stem = units.iter().find_map(|unit| key.strip_suffix(unit)).unwrap_or(key);
     stem.replace('_', " ")

@@ -101,7 +101,7 @@ pub fn run(
     comparison: &Comparison,
     workbench: &Workbench,
     pairs: usize,
-    mut tell: impl FnMut(String),
+    mut tell: impl FnMut(&str),
 ) -> Outcome {
     let contenders: Vec<_> = std::iter::once(&comparison.ours).chain(&comparison.peers).collect();
     let mut sides: Vec<Side> = contenders
@@ -122,7 +122,7 @@ pub fn run(
     'rounds: while done < pairs && skipped.is_none() {
         for turn in 0..present.len() {
             let index = present[(turn + done) % present.len()];
-            tell(format!("{}: round {} of {pairs}, {}", comparison.name, done + 1, sides[index].label));
+            tell(&format!("{}: round {} of {pairs}, {}", comparison.name, done + 1, sides[index].label));
             match (contenders[index].measure)(workbench) {
                 Ok(mut measurement) => {
                     sides[index].remember(std::mem::take(&mut measurement.remarks));
@@ -156,7 +156,7 @@ impl Side {
 }
 
 fn is_lacking(error: &Error) -> bool {
-    error.chain().any(|cause| cause.is::<Lacking>())
+    error.chain().any(<dyn std::error::Error>::is::<Lacking>)
 }
 
 /// How a goal stands; `None` where nothing was measured for it.

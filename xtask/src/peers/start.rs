@@ -23,18 +23,22 @@ pub fn comparisons() -> Vec<Comparison> {
     vec![
         // Eight buffers of 128 KiB and 6 MiB for everything else.
         tool("diskprobe", 7.0, |workbench| {
-            let words = "read --total 16MiB --block-size 128KiB --queue-depth 8";
-            alone(workbench.tool("diskprobe").words(words).args([disk::any_file(workbench)?]))
+            let words = "--total 16MiB --block-size 128KiB --queue-depth 8";
+            alone(workbench.tool("diskprobe", "read").words(words).args([disk::any_file(workbench)?]))
         }),
         tool("udpsend", 6.0, |workbench| udpsend(workbench, Who::Client)),
         tool("udpsend-sink", 6.0, |workbench| udpsend(workbench, Who::Server)),
         tool("netprobe-serve", 6.0, |workbench| netprobe(workbench, Who::Server)),
         tool("netprobe-rr", 6.0, |workbench| netprobe(workbench, Who::Client)),
         tool("cpuload", 4.0, |workbench| {
-            alone(workbench.tool("cpuload").words(&format!("--cpus {} --duration 200ms", workbench.near_cpu)))
+            alone(
+                workbench
+                    .tool("cpuload", "")
+                    .words(&format!("--cpus {} --duration 200ms", workbench.near_cpu)),
+            )
         }),
         tool("irqwatch", 6.0, |workbench| {
-            alone(workbench.tool("irqwatch").words("--count 2 --interval 100ms"))
+            alone(workbench.tool("irqwatch", "").words("--count 2 --interval 100ms"))
         }),
     ]
 }
@@ -65,14 +69,14 @@ fn together(
     workbench: &Workbench,
     listens: Transport,
     who: Who,
-    server: &str,
-    client: (&str, &str, &str),
+    tool: &str,
+    (server_verb, server_words): (&str, &str),
+    client_verb: &str,
 ) -> Result<Measurement> {
     let wire = Wire::loopback()?;
-    let (tool, verb, words) = client;
     let address = format!("{}:{PORT}", wire.address);
-    let client = workbench.tool(tool).words(verb).args([address]).words(words);
-    let server = workbench.tool(tool).words(server);
+    let client = workbench.tool(tool, client_verb).args([address]).words("--duration 200ms");
+    let server = workbench.tool(tool, server_verb).words(server_words);
     let end = End::AtSignal(libc::SIGTERM);
     let ended = Duo { wire: &wire, listens: (listens, PORT), server, end, client }.run(workbench)?;
     start_of(match who {
@@ -82,13 +86,13 @@ fn together(
 }
 
 fn udpsend(workbench: &Workbench, who: Who) -> Result<Measurement> {
-    let server = format!("sink --listen 0.0.0.0:{PORT} --duration 30s");
-    together(workbench, Transport::Udp, who, &server, ("udpsend", "", "--duration 200ms"))
+    let words = format!("--listen 0.0.0.0:{PORT} --duration 30s");
+    together(workbench, Transport::Udp, who, "udpsend", ("sink", &words), "")
 }
 
 fn netprobe(workbench: &Workbench, who: Who) -> Result<Measurement> {
-    let server = format!("serve --listen 127.0.0.1:{PORT} --duration 30s");
-    together(workbench, Transport::Tcp, who, &server, ("netprobe", "rr", "--duration 200ms"))
+    let words = format!("--listen 127.0.0.1:{PORT} --duration 30s");
+    together(workbench, Transport::Tcp, who, "netprobe", ("serve", &words), "rr")
 }
 
 fn start_of(finished: &Finished) -> Result<Measurement> {

@@ -59,8 +59,8 @@ fn our_stream(path: Path, more: &'static str) -> Contender {
     Contender::ours(format!("netprobe stream {more}").trim(), move |workbench| {
         let wire = path.wire()?;
         let client = workbench
-            .tool("netprobe")
-            .args(["stream".to_owned(), format!("{}:{PORT}", wire.address)])
+            .tool("netprobe", "stream")
+            .args([format!("{}:{PORT}", wire.address)])
             .words(&format!("--direction send --duration {RUN_S}s {more}"));
         let (measurement, summary) = with_our_server(workbench, &wire, client, "")?;
         Ok(measurement.with(Figure::GOODPUT_BPS, summary.number("goodput_bps")?))
@@ -136,8 +136,8 @@ pub fn our_transactions(
 ) -> Result<Measurement> {
     let wire = Path::Veth.wire()?;
     let client = workbench
-        .tool("netprobe")
-        .args(["rr".to_owned(), format!("{}:{PORT}", wire.address)])
+        .tool("netprobe", "rr")
+        .args([format!("{}:{PORT}", wire.address)])
         .words(&format!("--duration {RUN_S}s {client_words}"));
     let (measurement, summary) = with_our_server(workbench, &wire, client, server_words)?;
     Ok(measurement
@@ -154,8 +154,8 @@ fn with_our_server(
     server_words: &str,
 ) -> Result<(Measurement, ours::Summary)> {
     let server = workbench
-        .tool("netprobe")
-        .words(&format!("serve --no-token --listen {}:{PORT} --duration 60s {server_words}", wire.address));
+        .tool("netprobe", "serve")
+        .words(&format!("--no-token --listen {}:{PORT} --duration 60s {server_words}", wire.address));
     let end = End::AtSignal(libc::SIGTERM);
     let ended = Duo { wire, listens: (Transport::Tcp, PORT), server, end, client }.run(workbench)?;
     let (client, server) = (ours::summary(&ended.client)?, ours::summary(&ended.server)?);

@@ -41,12 +41,8 @@ pub fn comparisons() -> Vec<Comparison> {
     vec![real_packets(64, 2.0), real_packets(1472, 1.8), offloaded(), paced(), transactions()]
 }
 
-/// A flood as seen by everyone who counts.
-struct Flood {
-    ended: Ended<f64>,
-    /// Packets that the interface received over the whole run.
-    packets: f64,
-}
+/// Both ends after a flood, and the packets per second that the interface received.
+struct Flood(Ended<f64>);
 
 /// Lets `client` flood `server`, and counts the receiving interface's packets in a window.
 fn flood(
@@ -57,10 +53,8 @@ fn flood(
 ) -> Result<Flood> {
     let wire = Wire::veth(packets)?;
     let client = client(&wire)?;
-    let before = wire.packets_received()?;
     let duo = Duo { wire: &wire, listens: (listens, PORT), server, end, client };
-    let ended = duo.run_while(workbench, || interface_rate(workbench, &wire))?;
-    Ok(Flood { packets: (wire.packets_received()? - before) as f64, ended })
+    Ok(Flood(duo.run_while(workbench, || interface_rate(workbench, &wire))?))
 }
 
 /// Packets per second that the far interface receives within the window.
@@ -75,10 +69,10 @@ fn interface_rate(workbench: &Workbench, wire: &Wire) -> Result<f64> {
 impl Flood {
     /// Its figures, when `delivered` datagrams reached the receiving program at `delivered_pps`.
     fn measurement(&self, delivered: f64, delivered_pps: f64) -> Measurement {
-        self.ended
+        self.0
             .client
-            .cost_with(&self.ended.server)
-            .with(Figure::INTERFACE_PPS, self.ended.seen)
+            .cost_with(&self.0.server)
+            .with(Figure::INTERFACE_PPS, self.0.seen)
             .with(Figure::DELIVERED_PPS, delivered_pps)
             .cpu_per(Figure::CPU_PER_PACKET_NS, delivered)
     }
@@ -86,15 +80,16 @@ impl Flood {
 
 fn our_flood(bytes: u32, packets: Packets) -> Contender {
     Contender::ours("udpsend", move |workbench| {
-        let sink = workbench.tool("udpsend").words(&format!("sink --listen 0.0.0.0:{PORT} --duration 30s"));
+        let sink =
+            workbench.tool("udpsend", "sink").words(&format!("--listen 0.0.0.0:{PORT} --duration 30s"));
         let flood =
             flood(workbench, packets, (sink, Transport::Udp, End::AtSignal(libc::SIGTERM)), |wire| {
                 Ok(workbench
-                    .tool("udpsend")
+                    .tool("udpsend", "")
                     .args([format!("{}:{PORT}", wire.address)])
                     .words(&format!("--size {bytes} --duration {FLOOD_S}s")))
             })?;
-        let (sender, sink) = (ours::summary(&flood.ended.client)?, ours::summary(&flood.ended.server)?);
+        let (sender, sink) = (ours::summary(&flood.0.client)?, ours::summary(&flood.0.server)?);
         let delivered = sink.number("delivered_datagrams")?;
         let measurement = flood.measurement(delivered, delivered / sender.number("elapsed_s")?);
         let measurement = sink.complete(sender.complete(measurement));
@@ -110,7 +105,7 @@ fn iperf3_flood(bytes: u32, packets: Packets) -> Contender {
             let words = format!("-c {} -p {PORT} -u -b 0 -l {bytes} -t {} -J", wire.address, FLOOD_S.ceil());
             Ok(workbench.program("iperf3").words(&words))
         })?;
-        let (delivered_pps, delivered) = iperf3::delivered(&flood.ended.client.stdout)?;
+        let (delivered_pps, delivered) = iperf3::delivered(&flood.0.client.stdout)?;
         Ok(flood.measurement(delivered, delivered_pps))
     })
 }
@@ -124,7 +119,7 @@ fn sockperf_flood(bytes: u32, packets: Packets) -> Contender {
                 let words = format!("throughput -i {} -p {PORT} -m {bytes} -t {seconds}", wire.address);
                 Ok(workbench.program("sockperf").words(&words))
             })?;
-        let delivered = sockperf::received(&flood.ended.server.stdout)?;
+        let delivered = sockperf::received(&flood.0.server.stdout)?;
         Ok(flood.measurement(delivered, delivered / seconds))
     })
 }
@@ -137,7 +132,7 @@ fn plain_flood(bytes: u32, packets: Packets) -> Contender {
                 let words = format!("send {} {PORT} {bytes} {FLOOD_S}", wire.address);
                 Ok(workbench.reference(DATAGRAMS)?.words(&words))
             })?;
-        let delivered = reference::number(&flood.ended.server.stdout, "datagrams")?;
+        let delivered = reference::number(&flood.0.server.stdout, "datagrams")?;
         Ok(flood.measurement(delivered, delivered / FLOOD_S))
     })
 }
@@ -191,10 +186,11 @@ fn paced() -> Comparison {
     );
     let goals = [(Figure::PACING_P99_NS, Bound::AtMost(0.2))];
     let ours = Contender::ours("udpsend", |workbench| {
-        let sink = workbench.tool("udpsend").words(&format!("sink --listen 0.0.0.0:{PORT} --duration 60s"));
+        let sink =
+            workbench.tool("udpsend", "sink").words(&format!("--listen 0.0.0.0:{PORT} --duration 60s"));
         let words = format!("--size {PACED_BYTES} --load {PACED_PPS}pps --duration {PACED_S}s");
         paced_run(workbench, (sink, Transport::Udp, End::AtSignal(libc::SIGTERM)), |wire| {
-            workbench.tool("udpsend").args([format!("{}:{PORT}", wire.address)]).words(&words)
+            workbench.tool("udpsend", "").args([format!("{}:{PORT}", wire.address)]).words(&words)
         })
     });
     let iperf3 = Contender::peer("iperf3 -u -b", IPERF3, |workbench| {

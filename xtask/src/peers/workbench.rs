@@ -71,9 +71,9 @@ impl Workbench {
         self.binaries.join(tool)
     }
 
-    /// One of our tools, writing records, on the near CPU.
-    pub fn tool(&self, tool: &str) -> Job {
-        self.job(self.binary(tool)).words("--json")
+    /// One of our tools, writing records, on the near CPU; `verb` is its subcommand, if it needs one.
+    pub fn tool(&self, tool: &str, verb: &str) -> Job {
+        self.job(self.binary(tool)).words(verb).words("--json")
     }
 
     /// A program of others, on the near CPU.
