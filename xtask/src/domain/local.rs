@@ -48,7 +48,7 @@ impl Domain for LocalDomain {
             .stderr(Stdio::piped());
         enter(&mut system_command, self.network.as_ref(), &self.cpus);
         let child = system_command.spawn().with_context(|| format!("start `{command}`"))?;
-        Ok(Box::new(LocalProcess::watch(child, command.tool.clone())?))
+        Ok(Box::new(LocalProcess::watch(child, &command.tool)?))
     }
 }
 
@@ -86,7 +86,7 @@ struct LocalProcess {
 }
 
 impl LocalProcess {
-    fn watch(mut child: Child, tool: String) -> Result<Self> {
+    fn watch(mut child: Child, tool: &str) -> Result<Self> {
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().context("the tool has no standard output")?;
         let stderr = child.stderr.take().context("the tool has no standard error")?;
@@ -201,7 +201,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         enter(&mut command, None, &[]);
-        LocalProcess::watch(command.spawn().unwrap(), "sh".into()).unwrap()
+        LocalProcess::watch(command.spawn().unwrap(), "sh").unwrap()
     }
 
     #[test]
