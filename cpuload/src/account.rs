@@ -69,6 +69,8 @@ pub struct Account {
     pub denied_ns: u64,
     /// Operations done.
     pub operations: u64,
+    /// Whether these were all that it had to do.
+    pub finished: bool,
     /// Received minus demanded, window by window, in percentage points of the window.
     pub window_error: Spread,
     /// Begin of windows that began with a sleep, actual minus intended, in nanoseconds.
@@ -82,7 +84,7 @@ impl Account {
     }
 
     /// Counts one window of the schedule.
-    pub fn period(&mut self, length_ns: u64, demanded_ns: u64, received_ns: u64) {
+    pub fn window(&mut self, length_ns: u64, demanded_ns: u64, received_ns: u64) {
         self.demanded_ns += demanded_ns;
         if length_ns > 0 {
             let error_ns = received_ns as f64 - demanded_ns as f64;

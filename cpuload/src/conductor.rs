@@ -5,17 +5,19 @@ use meter::{
     counter::Growth,
     crew::{self, Gate},
     session::Session,
-    usage::UsageMeter,
+    usage::{CpuTimes, Usage, UsageMeter},
 };
 
 use crate::{
-    Config, Load,
+    Config, Duty, Load,
     account::{Account, Spread},
+    facts::Facts,
+    hold::Holder,
     kernel::Work,
     ledger::Ledger,
     result::{Sample, Summary, WorkerResult, percent},
     schedule::Schedule,
-    worker::Worker,
+    worker::{Times, Worker},
 };
 
 /// Between opening the gate and the common start, so that every worker has arrived at its sleep.
@@ -35,30 +37,34 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     let placements = config.placements();
     let ledgers: Vec<Ledger> = placements.iter().map(|_| Ledger::default()).collect();
     let stop = session.stop();
-    let schedule = |_: usize| match &config.load {
-        Load::Cycle { duty_percent, period_ns } => Schedule::cycle(*duty_percent, *period_ns),
-    };
     let (results, watched) = crew::run(
         &placements,
-        |worker| config.kernel.build().map(|work: Box<dyn Work>| (worker, work)),
-        |(worker, work), start_ns| {
-            let from_ns = start_ns + config.warmup_ns;
+        |worker| {
+            let holder = match (&config.load, worker.placement.cpu) {
+                (Load::Hold { total_percent, .. }, Some(cpu)) => Some(Holder::new(cpu, *total_percent)?),
+                _ => None,
+            };
+            let work: Box<dyn Work> = config.kernel.build()?;
+            config.sched.apply()?;
+            Ok((worker, work, holder))
+        },
+        |(worker, work, holder), start_ns| {
             let outcome = Worker {
-                schedule: schedule(worker.index),
+                schedule: schedule(&config.load, worker.index),
+                holder,
                 work,
                 stop: &stop,
                 ledger: &ledgers[worker.index],
-                operations_left: u64::MAX,
+                operations_left: config.operations.unwrap_or(u64::MAX),
             }
-            .run(start_ns, from_ns, from_ns + config.duration_ns);
+            .run(times(config, start_ns));
             (outcome, worker.placement.holds())
         },
         |gate| conduct(config, session, gate, &ledgers),
     )?;
 
-    let mut warnings = Vec::new();
     let mut failure = Ok(());
-    let mut accounts = Vec::new();
+    let (mut accounts, mut warnings) = (Vec::new(), Vec::new());
     for (((account, outcome), pin_holds), placement) in results.into_iter().zip(&placements) {
         if let (false, Some(cpu)) = (pin_holds, placement.cpu) {
             warnings.push(format!("the worker of CPU {cpu} was moved away from it"));
@@ -66,27 +72,78 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
         failure = failure.and(outcome);
         accounts.push(account);
     }
-    session.summary(&summary(config, &accounts, &watched), Vec::new(), warnings)?;
+    let summary = summary(config, &accounts, watched);
+    warnings.extend(shortfall(config, &summary, stop.is_raised() || failure.is_err()));
+    session.summary(&summary, Vec::new(), warnings)?;
     failure
+}
+
+fn schedule(load: &Load, index: usize) -> Schedule {
+    match load {
+        Load::Cycle { duty_percent, period_ns, .. } => Schedule::cycle(*duty_percent, *period_ns),
+        Load::Random { duty_percent, period_ns, seed } => {
+            Schedule::random(*duty_percent, *period_ns, seed.wrapping_add(index as u64))
+        }
+        // The holder decides how much of each window is busy.
+        Load::Hold { period_ns, .. } => Schedule::cycle(Duty::FULL, *period_ns),
+    }
+}
+
+/// The times of a run that starts at `start_ns`.
+fn times(config: &Config, start_ns: u64) -> Times {
+    let zero_ns = match config.load {
+        Load::Cycle { period_ns, phase_ns: Some(phase_ns), .. } => {
+            // The last multiple of the period in wall-clock time, plus the phase, before the start.
+            let ahead_ns = clock::wall_ns().wrapping_sub(clock::now_ns());
+            let since_ns = (start_ns.wrapping_add(ahead_ns) % period_ns + period_ns - phase_ns) % period_ns;
+            start_ns - since_ns
+        }
+        _ => start_ns,
+    };
+    let from_ns = start_ns + config.warmup_ns;
+    Times { zero_ns, start_ns, from_ns, until_ns: from_ns + config.duration_ns }
+}
+
+/// Why the load was not what was asked for, if it matters. A run that was stopped owes nothing.
+fn shortfall(config: &Config, summary: &Summary, stopped: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let error = (summary.duty_percent - summary.target_duty_percent).abs();
+    if let Some(points) = config.required_points.filter(|points| error > *points) {
+        warnings.push(format!(
+            "the duty is {:.3} % and not {:.3} %: further off than {points} points",
+            summary.duty_percent, summary.target_duty_percent
+        ));
+    }
+    if config.operations.is_some() && !stopped && summary.workers.iter().any(|worker| !worker.finished) {
+        warnings.push("not all operations were done in the time; pass a longer --duration".to_owned());
+    }
+    warnings
 }
 
 /// What the conductor saw from outside.
 struct Watched {
-    usage: meter::usage::Usage,
+    usage: Usage,
     rates: Spread,
+    total_load_percent: Option<f64>,
+    facts: Facts,
 }
 
 fn conduct(config: &Config, session: &mut Session<'_>, gate: &Gate, ledgers: &[Ledger]) -> Result<Watched> {
     let stop = session.stop();
+    let facts = Facts::collect(config.cpus());
     // A refusal to go has raised the stop flag: the workers then end at once and report nothing done.
     session.ready()?;
-    let start_ns = clock::now_ns() + HEAD_START_NS;
-    gate.open(start_ns);
-    let from_ns = start_ns + config.warmup_ns;
-    let until_ns = from_ns + config.duration_ns;
     let over = || stop.is_raised() || ledgers.iter().all(Ledger::has_ended);
+    let start_ns = match config.start_wall_ns {
+        // Late is now: a controller that says go after the time wants the load all the same.
+        Some(wall_ns) => clock::now_ns() + wall_ns.saturating_sub(clock::wall_ns()),
+        None => clock::now_ns() + HEAD_START_NS,
+    };
+    gate.open(start_ns);
+    let Times { from_ns, until_ns, .. } = times(config, start_ns);
     wait_until(from_ns, over);
-    let usage = UsageMeter::start(config.cpus.cpus());
+    let usage = UsageMeter::start(config.cpus());
+    let idle = Idle::read(config.cpus());
     let mut interval = Interval::begin(ledgers, from_ns);
     let mut rates = Spread::default();
     if let Some(interval_ns) = config.interval_ns {
@@ -103,7 +160,31 @@ fn conduct(config: &Config, session: &mut Session<'_>, gate: &Gate, ledgers: &[L
         }
     }
     wait_until(until_ns, over);
-    Ok(Watched { usage: usage.read(), rates })
+    let total_load_percent = idle.and_then(|idle| idle.load_percent(config.cpus()));
+    Ok(Watched { usage: usage.read(), rates, total_load_percent, facts })
+}
+
+/// Idle time of the workers' CPUs at one moment.
+struct Idle {
+    at_ns: u64,
+    idle_ns: u64,
+}
+
+impl Idle {
+    fn read(cpus: &[usize]) -> Option<Self> {
+        let times = CpuTimes::read_all()?;
+        let own = times.iter().filter(|times| cpus.contains(&times.cpu));
+        (!cpus.is_empty())
+            .then(|| Self { at_ns: clock::now_ns(), idle_ns: own.map(|times| times.idle_ns).sum() })
+    }
+
+    /// Share of the time since then in which the CPUs were not idle.
+    fn load_percent(&self, cpus: &[usize]) -> Option<f64> {
+        let now = Self::read(cpus)?;
+        let length_ns = (now.at_ns - self.at_ns) * cpus.len() as u64;
+        let idle_ns = now.idle_ns.saturating_sub(self.idle_ns).min(length_ns);
+        (length_ns > 0).then(|| percent(length_ns - idle_ns, length_ns))
+    }
 }
 
 /// Sleeps until that time or until it is over.
@@ -163,7 +244,8 @@ impl Interval {
     }
 }
 
-fn summary(config: &Config, accounts: &[Account], watched: &Watched) -> Summary {
+fn summary(config: &Config, accounts: &[Account], watched: Watched) -> Summary {
+    let (cpu_facts, temperatures) = watched.facts.compare();
     let sum = |of: fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>();
     let elapsed_ns = accounts.iter().map(Account::elapsed_ns).max().unwrap_or(0);
     let elapsed_s = elapsed_ns as f64 / 1e9;
@@ -185,6 +267,9 @@ fn summary(config: &Config, accounts: &[Account], watched: &Watched) -> Summary 
             .collect(),
         interval_operations_per_s: watched.rates.figures(),
         steal_percent: watched.usage.steal_ns.map(|steal_ns| percent(steal_ns, worker_ns)),
-        usage: watched.usage.clone(),
+        usage: watched.usage,
+        total_load_percent: watched.total_load_percent,
+        cpu_facts,
+        temperatures,
     }
 }

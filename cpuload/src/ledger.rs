@@ -11,14 +11,17 @@ use crate::sys;
 pub struct Ledger {
     /// Operations done since the worker began, warm-up included.
     pub operations: Counter,
-    /// The worker's CPU clock; 0 until it has begun and again once it has ended.
+    /// The worker's CPU clock; 0 until it has begun.
     cpu_clock: AtomicI32,
+    /// That of a second thread that works for it; 0 where there is none.
+    helper_clock: AtomicI32,
     ended: AtomicBool,
 }
 
 impl Ledger {
-    /// The calling thread becomes the one whose CPU time is read.
-    pub fn open(&self) {
+    /// The calling thread becomes the one whose CPU time is read, together with its helper's.
+    pub fn open(&self, helper_clock: Option<libc::clockid_t>) {
+        self.helper_clock.store(helper_clock.unwrap_or(0), Relaxed);
         self.cpu_clock.store(sys::own_cpu_clock(), Relaxed);
     }
 
@@ -34,9 +37,13 @@ impl Ledger {
 
     /// CPU time of the worker so far, in nanoseconds; `None` before it began and after its thread is gone.
     pub fn cpu_ns(&self) -> Option<u64> {
-        match self.cpu_clock.load(Relaxed) {
+        let own_ns = match self.cpu_clock.load(Relaxed) {
             0 => None,
             clock => sys::cpu_clock_ns(clock),
+        }?;
+        match self.helper_clock.load(Relaxed) {
+            0 => Some(own_ns),
+            clock => sys::cpu_clock_ns(clock).map(|helper_ns| own_ns + helper_ns),
         }
     }
 }

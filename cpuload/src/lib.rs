@@ -1,7 +1,7 @@
 //! CPU load of an exact size: pinned workers, each busy for its share of every period.
 //!
 //! The path of a run: [`Args`] (what was typed) → [`Config`] (what it means) → [`run`]: one worker per
-//! place ([`worker`]) follows a schedule of busy windows in absolute time ([`schedule`]) and fills
+//! place (`worker`) follows a schedule of busy windows in absolute time ([`schedule`]) and fills
 //! them with a kernel ([`kernel`]), while the conductor reads their counts at interval edges and in
 //! the end compares what was demanded with what was received ([`result`]).
 
@@ -10,16 +10,19 @@ mod args;
 mod conductor;
 mod config;
 mod duty;
+pub mod facts;
+pub mod hold;
 pub mod kernel;
 mod ledger;
 pub mod result;
 pub mod schedule;
+pub mod scheduling;
 mod sys;
-pub mod worker;
+mod worker;
 
 pub use args::Args;
 pub use conductor::run;
-pub use config::{Config, Load};
+pub use config::{Config, Load, Places};
 pub use duty::Duty;
 
 /// Schemas of the records, each with the stem of its file's name.

@@ -5,7 +5,11 @@ use std::fmt;
 use meter::{units, usage::Usage};
 use serde::Serialize;
 
-use crate::account::Account;
+use crate::{
+    account::Account,
+    facts::{CpuFacts, Temperature},
+};
+
 pub use crate::account::SpreadFigures;
 
 /// Work of one interval.
@@ -49,8 +53,10 @@ pub struct WorkerResult {
     /// Time within its busy windows when others had the CPU, in nanoseconds: tasks and interrupts of
     /// this kernel and, where the kernel tells steal apart, the hypervisor.
     pub denied_ns: u64,
-    /// How long it ran, in seconds: with fixed work, the time to finish.
+    /// How long it ran, in seconds: with a number of operations, the time to finish.
     pub elapsed_s: f64,
+    /// Whether it did all the operations that were asked for; `false` where no number was.
+    pub finished: bool,
     /// Received minus demanded CPU time, window by window, in percentage points of the window.
     pub window_error_points: Option<SpreadFigures>,
     /// Begin of the busy windows, actual minus intended, in nanoseconds; `null` where none began with a sleep.
@@ -68,6 +74,7 @@ impl WorkerResult {
             demanded_ns: account.demanded_ns,
             denied_ns: account.denied_ns,
             elapsed_s: elapsed_ns as f64 / 1e9,
+            finished: account.finished,
             window_error_points: account.window_error.figures(),
             begin_error_ns: account.begin_error.figures(),
         }
@@ -106,6 +113,13 @@ pub struct Summary {
     /// Time stolen by the hypervisor from the CPUs of the workers, as a share of theirs; `null` where
     /// the kernel does not tell.
     pub steal_percent: Option<f64>,
+    /// Load of the workers' CPUs by everybody, as the kernel accounts it (in clock ticks), mean of the
+    /// CPUs; `null` for workers that are not pinned.
+    pub total_load_percent: Option<f64>,
+    /// Frequency of each CPU.
+    pub cpu_facts: Vec<CpuFacts>,
+    /// Sensors of the machine.
+    pub temperatures: Vec<Temperature>,
 }
 
 impl fmt::Display for Summary {
@@ -120,6 +134,9 @@ impl fmt::Display for Summary {
         write!(f, "{} operations, {}", self.operations, units::si(self.operations_per_s, "operations/s"))?;
         if let Some(steal) = self.steal_percent {
             write!(f, ", {steal:.3} % stolen")?;
+        }
+        if let Some(total) = self.total_load_percent {
+            write!(f, ", total load of the CPUs {total:.1} %")?;
         }
         for worker in &self.workers {
             let place = worker.cpu.map_or_else(|| "unpinned".to_owned(), |cpu| format!("CPU {cpu}"));

@@ -16,6 +16,23 @@ pub struct Window {
     pub end_ns: u64,
 }
 
+impl Window {
+    /// The window at `zero_ns`, without what lies before `start_ns`.
+    #[must_use]
+    pub fn placed(self, zero_ns: u64, start_ns: u64) -> Self {
+        let (begin_ns, end_ns) = (zero_ns + self.begin_ns, zero_ns.saturating_add(self.end_ns));
+        let busy_until_ns = begin_ns.saturating_add(self.busy_ns);
+        let begin_ns = begin_ns.max(start_ns);
+        Self { begin_ns, busy_ns: busy_until_ns.saturating_sub(begin_ns), end_ns: end_ns.max(begin_ns) }
+    }
+
+    /// Whether it has no idle part.
+    #[must_use]
+    pub fn is_full(self) -> bool {
+        self.busy_ns == self.end_ns - self.begin_ns
+    }
+}
+
 /// Windows without end.
 #[derive(Clone, Debug)]
 pub struct Schedule {
@@ -91,6 +108,14 @@ mod tests {
                 prop_assert!(pair[0].begin_ns + pair[0].busy_ns <= pair[0].end_ns);
             }
         }
+    }
+
+    #[test]
+    fn what_lies_before_the_start_is_cut_off() {
+        let window = Window { begin_ns: 0, busy_ns: 50, end_ns: 100 };
+        assert_eq!(window.placed(1000, 1020), Window { begin_ns: 1020, busy_ns: 30, end_ns: 1100 });
+        assert_eq!(window.placed(1000, 1060), Window { begin_ns: 1060, busy_ns: 0, end_ns: 1100 });
+        assert_eq!(window.placed(1000, 900), Window { begin_ns: 1000, busy_ns: 50, end_ns: 1100 });
     }
 
     #[test]

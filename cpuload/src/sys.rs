@@ -1,6 +1,8 @@
 //! System calls that only `cpuload` needs.
 #![allow(unsafe_code)] // The one place of `cpuload` that talks to the kernel below the standard library.
 
+use std::io;
+
 /// The CPU clock of the calling thread, readable from every thread of the process
 /// (pthread_getcpuclockid(3)). Never 0: that number is CLOCK_REALTIME.
 pub fn own_cpu_clock() -> libc::clockid_t {
@@ -16,4 +18,83 @@ pub fn cpu_clock_ns(clock: libc::clockid_t) -> Option<u64> {
     // SAFETY: `time` is a valid timespec for the kernel to fill.
     let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
     (result == 0).then(|| time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+/// Parent of this process (getppid(2)); cannot fail.
+pub fn getppid() -> libc::pid_t {
+    // SAFETY: no memory is passed.
+    unsafe { libc::getppid() }
+}
+
+/// Writes all unwritten data of all file systems to their disks (sync(2)); cannot fail.
+pub fn sync() {
+    // SAFETY: no memory is passed.
+    unsafe { libc::sync() }
+}
+
+/// Sets the nice value of the calling thread, -20 to 19 (setpriority(2); on Linux it is each thread's own),
+/// and reads it back.
+///
+/// # Errors
+/// `EACCES` below the own value without CAP_SYS_NICE or an RLIMIT_NICE.
+pub fn set_nice(nice: i32) -> io::Result<()> {
+    // SAFETY: no memory is passed; 0 is the calling thread.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: no memory is passed; 0 is the calling thread. The thread exists, so the call can't fail.
+    let found = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    if found == nice { Ok(()) } else { Err(io::Error::other(format!("the kernel made it {found}"))) }
+}
+
+/// The kernel's `struct sched_attr` in its first version (sched_setattr(2)).
+#[repr(C)]
+#[derive(Default)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime_ns: u64,
+    deadline_ns: u64,
+    period_ns: u64,
+}
+
+/// Gives the calling thread SCHED_DEADLINE (sched_setattr(2), sched(7)): `runtime_ns` of every
+/// `period_ns`, and never more.
+///
+/// # Errors
+/// `EPERM` without CAP_SYS_NICE or for a thread that is pinned; `EBUSY` when all deadlines together
+/// could not be kept; `EINVAL` for times outside of the kernel's limits.
+pub fn set_deadline(runtime_ns: u64, period_ns: u64) -> io::Result<()> {
+    let attributes = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy: libc::SCHED_DEADLINE as u32,
+        runtime_ns,
+        deadline_ns: period_ns,
+        period_ns,
+        ..SchedAttr::default()
+    };
+    // SAFETY: `attributes` lives through the call and tells its own size; 0 is the calling thread.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_of_a_thread_runs_while_it_works() {
+        let clock = own_cpu_clock();
+        let before = cpu_clock_ns(clock).unwrap();
+        while cpu_clock_ns(clock).unwrap() < before + 1_000_000 {}
+    }
+
+    #[test]
+    fn a_nicer_thread_reads_it_back() {
+        std::thread::spawn(|| set_nice(7).unwrap()).join().unwrap();
+    }
 }

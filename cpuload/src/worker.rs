@@ -10,9 +10,11 @@ use meter::{Result, clock, control::Stop};
 
 use crate::{
     account::Account,
+    hold::Holder,
     kernel::Work,
     ledger::Ledger,
     schedule::{Schedule, Window},
+    sys,
 };
 
 /// Longest sleep before the stop flag is looked at again, in nanoseconds.
@@ -24,6 +26,8 @@ const LATENESS_CAP_NS: u64 = 1_000_000;
 pub struct Worker<'a> {
     /// When to be busy.
     pub schedule: Schedule,
+    /// Where the CPU's total load decides how busy, it does so here.
+    pub holder: Option<Holder>,
     /// What to do then.
     pub work: Box<dyn Work>,
     /// Raised when everything shall end.
@@ -32,6 +36,19 @@ pub struct Worker<'a> {
     pub ledger: &'a Ledger,
     /// How many operations to do at most.
     pub operations_left: u64,
+}
+
+/// The times of one run, CLOCK_MONOTONIC, ascending.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Zero of the schedule.
+    pub zero_ns: u64,
+    /// Begin of the load.
+    pub start_ns: u64,
+    /// Begin of the account: the end of the warm-up.
+    pub from_ns: u64,
+    /// End of both.
+    pub until_ns: u64,
 }
 
 /// The state that goes from one window to the next.
@@ -48,42 +65,34 @@ struct Course {
 }
 
 impl Worker<'_> {
-    /// Follows the schedule, whose zero is `zero_ns`, to the time `until_ns`, leaving out of the account
-    /// what happens before `from_ns`. Ends early when stopped, when the operations are done, or when
-    /// the work fails; the account then tells how far it came, beside the error.
-    pub fn run(mut self, zero_ns: u64, from_ns: u64, until_ns: u64) -> (Account, Result<()>) {
-        self.ledger.open();
-        let cpu_mark_ns = clock::thread_cpu_ns();
-        let mut course = Course {
-            carry_ns: 0,
-            cpu_mark_ns,
-            lateness_ns: 0,
-            overhead_ns: 0,
-            account: Account::begin(from_ns.max(zero_ns), cpu_mark_ns, 0),
-        };
-        let mut warming = from_ns > zero_ns;
+    /// Follows the schedule. Ends early when stopped, when the operations are done, or when the work
+    /// fails; the account then tells how far it came, beside the error.
+    pub fn run(mut self, times: Times) -> (Account, Result<()>) {
+        self.ledger.open(self.work.helper_clock());
+        let cpu_mark_ns = self.cpu_ns();
+        let account = Account::begin(times.from_ns, cpu_mark_ns, 0);
+        let mut course = Course { carry_ns: 0, cpu_mark_ns, lateness_ns: 0, overhead_ns: 0, account };
+        let mut warming = times.from_ns > times.start_ns;
         let mut outcome = Ok(());
         while outcome.is_ok() && !self.is_over() {
-            let window = shifted(self.schedule.take(), zero_ns);
-            if window.begin_ns >= until_ns {
+            let window = self.schedule.take().placed(times.zero_ns, times.start_ns);
+            if window.begin_ns >= times.until_ns {
                 break;
             }
-            if warming && window.begin_ns >= from_ns {
+            if warming && window.begin_ns >= times.from_ns {
                 warming = false;
                 let done = self.ledger.operations.value();
-                course.account = Account::begin(window.begin_ns, clock::thread_cpu_ns(), done);
+                course.account = Account::begin(window.begin_ns, self.cpu_ns(), done);
             }
-            outcome = self.window(&mut course, window, until_ns);
+            outcome = self.window(&mut course, window, times.until_ns);
         }
         if outcome.is_ok() && !self.is_over() {
-            self.sleep_until(until_ns);
+            self.sleep_until(times.until_ns);
         }
+        let ended_ns = clock::now_ns().min(times.until_ns);
+        course.account.end(ended_ns, self.cpu_ns(), self.ledger.operations.value());
+        course.account.finished = self.operations_left == 0;
         self.ledger.close();
-        course.account.end(
-            clock::now_ns().min(until_ns),
-            clock::thread_cpu_ns(),
-            self.ledger.operations.value(),
-        );
         (course.account, outcome)
     }
 
@@ -91,48 +100,60 @@ impl Worker<'_> {
         self.stop.is_raised() || self.operations_left == 0
     }
 
+    /// CPU time of this thread and of the one that works for it.
+    fn cpu_ns(&self) -> u64 {
+        let helper_ns = self.work.helper_clock().and_then(sys::cpu_clock_ns).unwrap_or(0);
+        clock::thread_cpu_ns() + helper_ns
+    }
+
     /// One window: sleep until it begins, work until it has received what it asks for.
-    fn window(&mut self, course: &mut Course, window: Window, until_ns: u64) -> Result<()> {
+    fn window(&mut self, course: &mut Course, mut window: Window, until_ns: u64) -> Result<()> {
         let limit_ns = window.end_ns.min(until_ns);
         let length_ns = limit_ns - window.begin_ns;
+        if let Some(holder) = &mut self.holder {
+            // The total that it follows contains every error of the windows before already.
+            course.carry_ns = 0;
+            let now = clock::now_ns().max(window.begin_ns);
+            window.busy_ns = holder.missing_ns(now, limit_ns).min(length_ns);
+        }
         let demanded_ns = window.busy_ns.min(length_ns);
-        let always_busy = window.busy_ns == window.end_ns - window.begin_ns;
+        let always_busy = window.is_full();
         let owed_ns = if always_busy { i64::MAX } else { demanded_ns as i64 + course.carry_ns };
         if owed_ns <= course.overhead_ns as i64 {
             course.carry_ns = owed_ns;
-            course.account.period(length_ns, demanded_ns, 0);
+            course.account.window(length_ns, demanded_ns, 0);
+            if self.holder.is_some() {
+                self.sleep_until(limit_ns);
+            }
             return Ok(());
         }
         let mut now = clock::now_ns();
         if now < window.begin_ns {
             now = self.wake_at(course, window.begin_ns);
         }
-        let begin_ns = now;
-        let cpu_begin_ns = clock::thread_cpu_ns();
-        course.overhead_ns = smooth(course.overhead_ns, cpu_begin_ns.saturating_sub(course.cpu_mark_ns));
-        let mut outcome = Ok(());
+        let (begin_ns, cpu_begin_ns) = (now, self.cpu_ns());
         // What the sleep itself cost counts as received: it was CPU time of this load as well.
         let mut received_ns = cpu_begin_ns.saturating_sub(course.cpu_mark_ns);
+        course.overhead_ns = smooth(course.overhead_ns, received_ns);
+        let mut outcome = Ok(());
         while outcome.is_ok() && now < limit_ns && !self.is_over() && (received_ns as i64) < owed_ns {
             let missing_ns = owed_ns as u64 - received_ns;
             (now, outcome) = self.work_until(now.saturating_add(missing_ns).min(limit_ns));
-            received_ns = clock::thread_cpu_ns().saturating_sub(course.cpu_mark_ns);
+            received_ns = self.cpu_ns().saturating_sub(course.cpu_mark_ns);
         }
-        let cpu_end_ns = course.cpu_mark_ns + received_ns;
-        course.account.denied_ns +=
-            now.saturating_sub(begin_ns).saturating_sub(cpu_end_ns.saturating_sub(cpu_begin_ns));
-        if self.is_over() {
-            // Ended early: nothing more was demanded than what there was time for.
-            let length_ns = now.saturating_sub(window.begin_ns);
-            course.account.period(length_ns, demanded_ns.min(length_ns), received_ns);
-        } else {
-            course.account.period(length_ns, demanded_ns, received_ns);
-        }
-        course.cpu_mark_ns = cpu_end_ns;
+        let working_ns = (course.cpu_mark_ns + received_ns).saturating_sub(cpu_begin_ns);
+        course.account.denied_ns += now.saturating_sub(begin_ns).saturating_sub(working_ns);
+        // Ended early, nothing more was demanded than what there was time for.
+        let length_ns = if self.is_over() { now.saturating_sub(window.begin_ns) } else { length_ns };
+        course.account.window(length_ns, demanded_ns.min(length_ns), received_ns);
+        course.cpu_mark_ns += received_ns;
         if !always_busy {
             // Whoever owes more than a whole window will never be paid: that is missing load.
             let bound_ns = length_ns as i64;
             course.carry_ns = (owed_ns - received_ns as i64).clamp(-bound_ns, bound_ns);
+            if self.holder.is_some() {
+                self.sleep_until(limit_ns);
+            }
         }
         outcome
     }
@@ -177,15 +198,46 @@ impl Worker<'_> {
     }
 }
 
-fn shifted(window: Window, zero_ns: u64) -> Window {
-    Window {
-        begin_ns: zero_ns + window.begin_ns,
-        busy_ns: window.busy_ns,
-        end_ns: zero_ns.saturating_add(window.end_ns),
-    }
-}
-
 /// Exponential smoothing over about eight values; the first one counts in full.
 fn smooth(mean: u64, value: u64) -> u64 {
     if mean == 0 { value } else { (mean * 7 + value) / 8 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Kernel;
+
+    fn run(schedule: Schedule, operations: u64, length_ns: u64) -> Account {
+        let (stop, ledger) = (Stop::new(), Ledger::default());
+        let work = Kernel::Sqrt.build().unwrap();
+        let worker = Worker {
+            schedule,
+            holder: None,
+            work,
+            stop: &stop,
+            ledger: &ledger,
+            operations_left: operations,
+        };
+        let start_ns = clock::now_ns() + 1_000_000;
+        let until_ns = start_ns + length_ns;
+        let (account, outcome) =
+            worker.run(Times { zero_ns: start_ns, start_ns, from_ns: start_ns, until_ns });
+        outcome.unwrap();
+        account
+    }
+
+    #[test]
+    fn the_number_of_operations_is_exact() {
+        let account = run(Schedule::cycle(crate::Duty::FULL, 100_000_000), 123_457, 3_600_000_000_000);
+        assert_eq!((account.operations, account.finished), (123_457, true));
+    }
+
+    #[test]
+    fn the_demand_is_that_of_the_schedule() {
+        let account = run(Schedule::cycle("25".parse().unwrap(), 10_000_000), u64::MAX, 100_000_000);
+        assert_eq!(account.demanded_ns, 25_000_000);
+        assert_eq!(account.elapsed_ns(), 100_000_000);
+        assert!(!account.finished);
+    }
 }

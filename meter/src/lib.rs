@@ -26,6 +26,7 @@ pub mod random;
 pub mod record;
 pub mod relay;
 pub mod session;
+pub mod start_time;
 pub mod sys;
 pub mod tool;
 pub mod units;
