@@ -6,7 +6,8 @@ use meter::{placement::Placement, units};
 use serde::Serialize;
 
 use crate::{
-    protocol::message::{Order, Workload},
+    options::LocalOptions,
+    protocol::order::{Order, Transport, Workload},
     server::limits::Limits,
 };
 
@@ -59,6 +60,46 @@ impl fmt::Display for ServeConfig {
     }
 }
 
+/// How often a measurement is repeated.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Repetition {
+    /// Once, so that nothing can be said about how sure the result is.
+    Once,
+    /// A fixed number of times.
+    Times {
+        /// How often.
+        count: u64,
+        /// Confidence of the interval that is told, in percent.
+        confidence_percent: f64,
+    },
+    /// Until the confidence interval of the mean is narrow enough.
+    UntilSure {
+        /// Half of the interval's width relative to the mean, in percent, that is narrow enough.
+        half_width_percent: f64,
+        /// Confidence of the interval, in percent.
+        confidence_percent: f64,
+        /// Fewest repetitions: a narrow interval of very few is luck.
+        at_least: u64,
+        /// Most repetitions; `null` for no limit.
+        at_most: Option<u64>,
+    },
+}
+
+impl Repetition {
+    /// Confidence of the interval that is told, in percent; `None` for a single measurement.
+    #[must_use]
+    pub fn confidence_percent(&self) -> Option<f64> {
+        match self {
+            Self::Once => None,
+            Self::Times { confidence_percent, .. } | Self::UntilSure { confidence_percent, .. } => {
+                Some(*confidence_percent)
+            }
+        }
+    }
+}
+
 /// A measurement against a server.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -69,28 +110,45 @@ pub struct ProbeConfig {
     pub token_file: Option<PathBuf>,
     /// What both ends do.
     pub order: Order,
+    /// Socket options of this end alone.
+    pub local: LocalOptions,
     /// CPUs for this end's threads, empty when they are not pinned.
     pub cpus: Vec<usize>,
-    /// The same with the scheduling policy.
+    /// This end's threads where they are not pinned; `null` for one per flow.
+    pub threads: Option<u32>,
+    /// The CPUs with the scheduling policy.
     #[serde(skip)]
     pub placements: Vec<Placement>,
+    /// How often it is done.
+    pub repetition: Repetition,
+    /// Percentiles of latency to tell beside the usual ones, 0 to 100.
+    pub percentiles: Vec<f64>,
     /// File for the interval log of latencies.
     pub hlog: Option<PathBuf>,
 }
 
 impl fmt::Display for ProbeConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Order { workload, flows, duration_ns, .. } = &self.order;
+        let Order { workload, flows, duration_ns, busy_poll, .. } = &self.order;
         match workload {
-            Workload::Stream { direction, .. } => write!(f, "stream {direction} with {}", self.server)?,
-            Workload::Transactions { request_bytes, response_bytes } => {
+            Workload::Stream { direction, .. } => write!(f, "stream {direction}")?,
+            Workload::Transactions { transport, request_bytes, response_bytes, outstanding, pace } => {
+                let transport = if *transport == Transport::Tcp { "TCP" } else { "UDP" };
                 write!(
                     f,
-                    "requests of {request_bytes} B, responses of {response_bytes} B with {}",
-                    self.server
+                    "requests of {request_bytes} B and responses of {response_bytes} B over {transport}"
                 )?;
+                match pace {
+                    Some(pace) => write!(f, ", {} per second", pace.intended_load_per_s)?,
+                    None => write!(f, ", {outstanding} outstanding per flow")?,
+                }
+            }
+            Workload::Connections { request_bytes, response_bytes } => {
+                write!(f, "connect, request of {request_bytes} B, response of {response_bytes} B, close")?;
             }
         }
-        write!(f, ", {flows} flows for {}", units::duration(*duration_ns as f64))
+        let spinning = if *busy_poll { ", both ends spinning" } else { "" };
+        let length = units::duration(*duration_ns as f64);
+        write!(f, " with {}, {flows} flows for {length}{spinning}", self.server)
     }
 }

@@ -6,12 +6,15 @@
 
 mod args;
 pub mod client;
+pub mod confidence;
 pub mod config;
 pub mod interface;
+pub mod options;
 pub mod protocol;
 pub mod record;
 pub mod server;
 pub mod sys;
+pub mod tcp_info;
 pub mod workload;
 
 pub use args::Args;
@@ -31,6 +34,8 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("netprobe-serve-start", schema_for!(Envelope<Start<config::ServeConfig>>)),
         ("netprobe-stream-sample", schema_for!(Envelope<record::StreamSample>)),
         ("netprobe-stream-summary", schema_for!(Envelope<Summary<record::StreamSummary>>)),
+        ("netprobe-rr-sample", schema_for!(Envelope<record::TransactionSample>)),
+        ("netprobe-repetition-sample", schema_for!(Envelope<record::RepetitionSample>)),
         ("netprobe-rr-summary", schema_for!(Envelope<Summary<record::TransactionSummary>>)),
         ("netprobe-serve-summary", schema_for!(Envelope<Summary<server::tally::ServeSummary>>)),
     ]

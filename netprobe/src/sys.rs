@@ -5,33 +5,177 @@
 
 use std::{
     ffi::CStr,
+    fs::File,
     io,
+    marker::PhantomData,
     net::IpAddr,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd},
 };
 
-/// Waits until `socket` has something to read, or `timeout_ns` nanoseconds have passed (ppoll(2)).
-/// Gives whether it has; errors and a closed peer count as readable. A signal ends the wait early.
+/// Which directions to wait for in [`poll`].
+pub const READABLE: libc::c_short = libc::POLLIN;
+/// See [`READABLE`].
+pub const WRITABLE: libc::c_short = libc::POLLOUT;
+
+/// One socket to wait for, in the layout of the kernel's `struct pollfd`.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Waiting<'a> {
+    raw: libc::pollfd,
+    socket: PhantomData<BorrowedFd<'a>>,
+}
+
+impl<'a> Waiting<'a> {
+    /// Waits for `socket` to become as `events` says ([`READABLE`], [`WRITABLE`] or both).
+    #[must_use]
+    pub fn new(socket: BorrowedFd<'a>, events: libc::c_short) -> Self {
+        let raw = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };
+        Self { raw, socket: PhantomData }
+    }
+
+    /// Changes what is waited for.
+    pub fn set_events(&mut self, events: libc::c_short) {
+        self.raw.events = events;
+    }
+
+    /// Lets [`Waiting::happened`] be true without asking the kernel.
+    pub fn assume(&mut self) {
+        self.raw.revents = self.raw.events;
+    }
+
+    /// Whether anything happened at the last [`poll`]: what was waited for, or an error.
+    #[must_use]
+    pub fn happened(&self) -> bool {
+        self.raw.revents != 0
+    }
+}
+
+/// Waits until one of `sockets` is as wished, or `timeout_ns` nanoseconds have passed (ppoll(2)).
+/// Gives how many are. A signal ends the wait early.
 ///
 /// # Errors
-/// None that a caller can cause.
-pub fn poll_readable(socket: BorrowedFd<'_>, timeout_ns: u64) -> io::Result<bool> {
-    let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+/// `EINVAL` for more sockets than RLIMIT_NOFILE.
+pub fn poll(sockets: &mut [Waiting<'_>], timeout_ns: u64) -> io::Result<usize> {
     let timeout = libc::timespec {
         tv_sec: (timeout_ns / 1_000_000_000) as libc::time_t,
         tv_nsec: (timeout_ns % 1_000_000_000) as libc::c_long,
     };
-    // SAFETY: one pollfd is passed and its count is 1; the timeout lives through the call; a null
-    // signal mask is allowed and leaves the mask as it is.
-    let result = unsafe { libc::ppoll(&raw mut poll, 1, &raw const timeout, std::ptr::null()) };
-    match result {
-        0 => Ok(false),
-        count if count > 0 => Ok(true),
-        _ => match io::Error::last_os_error() {
-            error if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+    // SAFETY: `Waiting` is transparent over pollfd, and pointer and count are those of a live slice; the
+    // timeout lives through the call; a null signal mask is allowed and leaves the mask as it is.
+    let result = unsafe {
+        libc::ppoll(
+            sockets.as_mut_ptr().cast(),
+            sockets.len() as libc::nfds_t,
+            &raw const timeout,
+            std::ptr::null(),
+        )
+    };
+    match usize::try_from(result) {
+        Ok(count) => Ok(count),
+        Err(_) => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::Interrupted => Ok(0),
             error => Err(error),
         },
     }
+}
+
+/// Fills `bytes` with `struct tcp_info` of a TCP socket (TCP_INFO of tcp(7)) and gives how many the
+/// kernel has.
+///
+/// # Errors
+/// `ENOPROTOOPT` or `EOPNOTSUPP` for another kind of socket.
+pub fn tcp_info(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut length = bytes.len() as libc::socklen_t;
+    // SAFETY: the pointer is to a live, writable slice and `length` is its length.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            bytes.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(length as usize) }
+}
+
+/// Sets an option of a socket that is a single integer (setsockopt(2)).
+///
+/// # Errors
+/// `ENOPROTOOPT` for an option that this kernel or kind of socket does not have, `EPERM` without the right.
+pub fn set_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the option's value is a live integer of the length passed.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A file that lives in memory only (memfd_create(2)).
+///
+/// # Errors
+/// `ENOSYS` on kernels before 3.17, `EMFILE`, `ENOMEM`.
+pub fn memory_file(name: &CStr) -> io::Result<File> {
+    // SAFETY: the name is NUL-terminated and lives through the call.
+    let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and belongs to nobody else.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// SO_ZEROCOPY of asm-generic/socket.h, which libc lacks.
+pub const SO_ZEROCOPY: libc::c_int = 60;
+/// linux/errqueue.h: the notice is about zero-copy sends.
+const SO_EE_ORIGIN_ZEROCOPY: u8 = 5;
+/// linux/errqueue.h: the payload was copied after all.
+const SO_EE_CODE_ZEROCOPY_COPIED: u8 = 1;
+
+/// One notice of the error queue about sends with MSG_ZEROCOPY: how many completed, and whether the
+/// kernel copied them after all (Documentation/networking/msg_zerocopy.rst). `None` when the queue is
+/// empty or holds something else. Never waits.
+///
+/// # Errors
+/// None that a caller can cause.
+pub fn zerocopy_notice(socket: BorrowedFd<'_>) -> io::Result<Option<(u64, bool)>> {
+    let mut control = [0_u64; 16];
+    // SAFETY: msghdr is plain data for which all-zero bytes are valid: no name, no payload.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control) as _;
+    let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
+    // SAFETY: the header points to a live, writable control buffer of the length it says.
+    if unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) } < 0 {
+        let error = io::Error::last_os_error();
+        return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
+    }
+    // SAFETY: the kernel filled the control buffer and its length; the first header, if not null, is
+    // inside it.
+    let Some(header) = (unsafe { libc::CMSG_FIRSTHDR(&raw const message).as_ref() }) else { return Ok(None) };
+    let (wanted_v4, wanted_v6) = ((libc::SOL_IP, libc::IP_RECVERR), (libc::SOL_IPV6, libc::IPV6_RECVERR));
+    let kind = (header.cmsg_level, header.cmsg_type);
+    if kind != wanted_v4 && kind != wanted_v6 {
+        return Ok(None);
+    }
+    // SAFETY: a message of this kind carries a sock_extended_err.
+    let notice = unsafe { libc::CMSG_DATA(header).cast::<libc::sock_extended_err>().read_unaligned() };
+    if notice.ee_origin != SO_EE_ORIGIN_ZEROCOPY {
+        return Ok(None);
+    }
+    let copied = notice.ee_code == SO_EE_CODE_ZEROCOPY_COPIED;
+    Ok(Some((u64::from(notice.ee_data.wrapping_sub(notice.ee_info)) + 1, copied)))
 }
 
 /// Fills `bytes` with random bits fit for secrets (getrandom(2)).

@@ -1,17 +1,24 @@
 //! From `ready` to the report: the client's conductor.
 
-use std::collections::VecDeque;
+use meter::{
+    Error, Result, clock, crew::Gate, histogram::HistogramLog, interrupts::Sources, session::Session,
+};
 
-use meter::{Error, Result, clock, control::Stop, crew::Gate, interrupts::Sources, session::Session};
-
-use super::{Measured, connect::Server};
+use super::{
+    connect::Server,
+    intervals::{Intervals, OwnInterval},
+};
 use crate::{
     config::ProbeConfig,
     interface,
-    protocol::message::{Direction, IntervalReport, Reply, Request, Workload},
-    record::StreamSample,
+    protocol::{
+        message::{Reply, Request},
+        order::{Direction, Workload},
+        report::EndReport,
+    },
     workload::{
-        self, Flow,
+        Latencies, Takers, Work,
+        flow::{self, tcp_info_of},
         window::{Moved, Window},
     },
 };
@@ -19,93 +26,100 @@ use crate::{
 /// Longest wait without a look at the stop flag, in nanoseconds.
 const TICK_NS: u64 = 20_000_000;
 
-/// Leads one measurement.
-pub struct Conductor<'a> {
-    config: &'a ProbeConfig,
-    flows: &'a [Flow],
-    server: &'a mut Server,
-    finish: &'a Stop,
-    early: &'a Stop,
-    stop: Stop,
-    failure: Option<Error>,
-    intervals: Intervals,
+/// Longest wait for the workers' histograms at the end of an interval, in nanoseconds. One that comes later
+/// counts for the next interval.
+const COLLECT_NS: u64 = 5_000_000;
+
+/// Time after the measured one for the responses of a paced loop that are still on their way, in nanoseconds.
+const GRACE_NS: u64 = 100_000_000;
+
+/// What a measurement gave.
+pub struct Measured {
+    /// What this end saw.
+    pub own: EndReport,
+    /// What moved here.
+    pub moved: Moved,
+    /// What the server saw, if it lived to tell.
+    pub peer: Option<EndReport>,
+    /// Why it ended early, if it did not by order.
+    pub failure: Option<Error>,
 }
 
-impl<'a> Conductor<'a> {
-    /// A conductor for `flows`; `finish` ends the workers, `early` says that one ended by itself.
-    pub fn new(
-        config: &'a ProbeConfig,
-        flows: &'a [Flow],
-        server: &'a mut Server,
-        finish: &'a Stop,
-        early: &'a Stop,
-    ) -> Self {
-        let intervals = Intervals::default();
-        Self { config, flows, server, finish, early, stop: Stop::new(), failure: None, intervals }
-    }
+/// Leads one measurement.
+pub struct Conductor<'a, 'w, 's, 't> {
+    /// What is measured.
+    pub config: &'a ProbeConfig,
+    /// What the workers share.
+    pub work: &'a Work<'w>,
+    /// The other end.
+    pub server: &'a mut Server,
+    /// Where records go.
+    pub session: &'a mut Session<'s>,
+    /// Where the workers' histograms come from.
+    pub takers: &'a mut Takers,
+    /// Latencies that the workers have given so far.
+    pub latencies: &'a mut Latencies,
+    /// The interval log, where one is written.
+    pub log: Option<&'a mut HistogramLog>,
+    /// Offset of this measurement from the first one of all repetitions, for the log, in nanoseconds.
+    pub offset_ns: u64,
+    /// Intervals of both ends.
+    pub intervals: &'t mut Intervals,
+}
 
-    /// Starts both ends, gives the samples, stops both ends.
+impl Conductor<'_, '_, '_, '_> {
+    /// Starts both ends, gives the samples, stops both ends. `first` is the first of several repetitions:
+    /// it waits for the controller.
     ///
     /// # Errors
     /// When records can't be written or /proc can't be read. What the server does wrong is kept in
     /// [`Measured::failure`], beside what was seen.
-    pub fn conduct(&mut self, gate: &Gate, session: &mut Session<'_>) -> Result<Measured> {
-        self.stop = session.stop();
+    pub fn conduct(mut self, gate: &Gate, first: bool) -> Result<Measured> {
         let sources = interface::interrupt_sources(self.server.local().map(|address| address.ip()));
-        if session.ready()? {
-            self.start(gate);
-        } else {
-            self.finish.raise();
+        let mut failure = None;
+        if !first || self.session.ready()? {
+            failure = self.start(gate).err();
+        }
+        if failure.is_some() || self.session.stop().is_raised() {
+            self.work.stop.raise();
             gate.open(clock::now_ns());
         }
-        let own = self.measure(sources, session)?;
-        workload::finish(self.flows, self.finish);
-        let peer = match self.failure {
-            None => self.ask_for_report(),
-            Some(_) => None,
-        };
-        Ok(Measured { own, peer, failure: self.failure.take() })
+        let (own, moved) = self.measure(sources, &mut failure)?;
+        flow::finish(self.work.flows, self.work.stop);
+        let peer = if failure.is_none() { self.ask_for_report(&mut failure) } else { None };
+        self.tell_intervals()?;
+        Ok(Measured { own, moved, peer, failure })
     }
 
-    /// Lets the server begin, then this end: the receiving end's time begins when the sender does.
-    fn start(&mut self, gate: &Gate) {
-        let started = self.server.send(&Request::Start);
-        if self.sends() && started.is_ok() {
+    /// Lets the server begin, then this end; a receiver's time begins when the sender does.
+    fn start(&mut self, gate: &Gate) -> Result<()> {
+        self.server.send(&Request::Start)?;
+        let receives_only =
+            matches!(self.work.order.workload, Workload::Stream { direction: Direction::Receive, .. });
+        if !receives_only {
             gate.open(clock::now_ns());
         }
-        let outcome = started.and_then(|()| match self.server.answer()? {
-            Reply::Started => Ok(()),
-            _ => Err(self.server.out_of_turn()),
-        });
-        if let Err(error) = outcome {
-            self.failure = Some(error);
-            self.finish.raise();
-        }
-        if !self.sends() {
+        let Reply::Started = self.server.answer()? else { return Err(self.server.out_of_turn()) };
+        if receives_only {
             gate.open(clock::now_ns());
         }
+        Ok(())
     }
 
-    fn sends(&self) -> bool {
-        !matches!(self.config.order.workload, Workload::Stream { direction: Direction::Receive, .. })
-    }
-
-    fn measure(
-        &mut self,
-        sources: Sources,
-        session: &mut Session<'_>,
-    ) -> Result<crate::protocol::message::EndReport> {
-        let order = &self.config.order;
-        self.wait_until(clock::now_ns() + order.warmup_ns);
-        let window = Window::open(self.flows, &self.config.cpus, sources)?;
+    fn measure(&mut self, sources: Sources, failure: &mut Option<Error>) -> Result<(EndReport, Moved)> {
+        let order = self.work.order;
+        self.wait_until(clock::now_ns() + order.warmup_ns, failure);
+        let window = Window::open(self.work.flows, self.work.placements, sources)?;
         let until_ns = window.opened_ns() + order.duration_ns;
-        match order.interval_ns {
-            Some(interval_ns) if matches!(order.workload, Workload::Stream { .. }) => {
-                self.sample(window.opened_ns(), until_ns, interval_ns, session)?;
-            }
-            _ => self.wait_until(until_ns),
+        if let Some(interval_ns) = order.interval_ns {
+            self.sample(window.opened_ns(), until_ns, interval_ns, failure)?;
         }
-        window.close(self.flows, &self.config.cpus, self.flows.len())
+        self.wait_until(until_ns, failure);
+        let (own, moved) = window.close(self.work.flows, order)?;
+        if !order.is_closed_loop() {
+            self.wait_until(clock::now_ns() + GRACE_NS, failure);
+        }
+        Ok((own, moved))
     }
 
     /// Gives a sample per interval until the measured time is over.
@@ -114,97 +128,97 @@ impl<'a> Conductor<'a> {
         opened_ns: u64,
         until_ns: u64,
         interval_ns: u64,
-        session: &mut Session<'_>,
+        failure: &mut Option<Error>,
     ) -> Result<()> {
-        let (mut before, mut edge_ns) = (Moved::of(self.flows), opened_ns);
+        let (mut before, mut edge_ns) = (Moved::of(self.work.flows), opened_ns);
         for index in 1.. {
             let next_ns = opened_ns + index * interval_ns;
+            self.wait_until(next_ns.min(until_ns), failure);
             if next_ns > until_ns || self.is_over() {
                 break;
             }
-            self.wait_until(next_ns);
-            let (moved, now_ns) = (Moved::of(self.flows), clock::now_ns());
-            let length_ns = now_ns - edge_ns;
-            self.intervals.own.push_back((edge_ns - opened_ns, length_ns, moved.since(before)));
+            let (moved, now_ns) = (Moved::of(self.work.flows), clock::now_ns());
+            let own = OwnInterval {
+                offset_ns: edge_ns - opened_ns,
+                length_ns: now_ns - edge_ns,
+                moved: moved.since(before),
+                tcp: tcp_info_of(self.work.flows, self.work.order),
+                latencies: self.collect(edge_ns - opened_ns, now_ns - edge_ns)?,
+            };
             (before, edge_ns) = (moved, now_ns);
-            self.tell_intervals(session)?;
+            self.intervals.push_own(own);
+            self.tell_intervals()?;
         }
-        self.wait_until(until_ns);
-        self.tell_intervals(session)
+        self.tell_intervals()
     }
 
-    fn tell_intervals(&mut self, session: &mut Session<'_>) -> Result<()> {
-        while let Some(sample) = self.intervals.next(self.sends()) {
-            session.sample(&sample)?;
+    /// The workers' latencies of the interval that ends now; `None` for streams.
+    fn collect(&mut self, offset_ns: u64, length_ns: u64) -> Result<Option<Latencies>> {
+        if matches!(self.work.order.workload, Workload::Stream { .. }) {
+            return Ok(None);
         }
-        Ok(())
+        self.work.edge.pass();
+        let mut latencies = Latencies::new();
+        let (mut given, deadline_ns) = (0, clock::now_ns() + COLLECT_NS);
+        while given < self.work.placements.len() && clock::now_ns() < deadline_ns {
+            given += self.takers.collect(&mut latencies);
+            std::thread::sleep(std::time::Duration::from_micros(100));
+        }
+        self.latencies.merge(&latencies);
+        if let Some(log) = self.log.as_mut() {
+            write_log(log, self.offset_ns + offset_ns, length_ns, &latencies)?;
+        }
+        Ok(Some(latencies))
+    }
+
+    fn tell_intervals(&mut self) -> Result<()> {
+        self.intervals.tell(&self.work.order.workload, &self.config.percentiles, self.session)
     }
 
     /// Whether there is a reason to end before the time.
     fn is_over(&self) -> bool {
-        self.stop.is_raised() || self.early.is_raised() || self.finish.is_raised()
+        self.session.stop().is_raised() || self.work.early.is_raised() || self.work.stop.is_raised()
     }
 
     /// Listens to the server until `deadline_ns`, or until there is a reason to end.
-    fn wait_until(&mut self, deadline_ns: u64) {
-        while !self.is_over() {
+    fn wait_until(&mut self, deadline_ns: u64, failure: &mut Option<Error>) {
+        while !self.is_over() && failure.is_none() {
             let now_ns = clock::now_ns();
             if now_ns >= deadline_ns {
                 return;
             }
             match self.server.receive(deadline_ns.min(now_ns + TICK_NS)) {
                 Ok(None) => {}
-                Ok(Some(Reply::Interval(interval))) => self.intervals.theirs.push_back(interval),
-                Ok(Some(_)) => self.fail(self.server.out_of_turn()),
-                Err(error) => self.fail(error),
+                Ok(Some(Reply::Interval(interval))) => self.intervals.push_theirs(interval),
+                Ok(Some(_)) => *failure = Some(self.server.out_of_turn()),
+                Err(error) => *failure = Some(error),
             }
         }
     }
 
-    fn fail(&mut self, error: Error) {
-        self.failure = Some(error);
-        self.finish.raise();
-    }
-
-    fn ask_for_report(&mut self) -> Option<crate::protocol::message::EndReport> {
-        match self.server.send(&Request::Stop).and_then(|()| self.server.report()) {
-            Ok(report) => Some(report),
-            Err(error) => {
-                self.failure = Some(error);
-                None
-            }
-        }
+    fn ask_for_report(&mut self, failure: &mut Option<Error>) -> Option<EndReport> {
+        let Self { server, intervals, .. } = self;
+        server
+            .send(&Request::Stop)
+            .and_then(|()| server.report(|interval| intervals.push_theirs(interval)))
+            .map_err(|error| *failure = Some(error))
+            .ok()
     }
 }
 
-/// Intervals of both ends that wait for each other.
-#[derive(Default)]
-struct Intervals {
-    /// Offset and length in nanoseconds, and what moved.
-    own: VecDeque<(u64, u64, Moved)>,
-    theirs: VecDeque<IntervalReport>,
-}
-
-impl Intervals {
-    /// The next sample for which everything is known: the server's part as well, where it receives.
-    fn next(&mut self, server_receives: bool) -> Option<StreamSample> {
-        if server_receives && self.theirs.is_empty() {
-            return None;
-        }
-        let (offset_ns, own_length_ns, moved) = self.own.pop_front()?;
-        let theirs = self.theirs.pop_front();
-        let their_bytes = theirs.as_ref().map_or(0, |theirs| theirs.received_bytes);
-        let length_ns = match &theirs {
-            Some(theirs) if server_receives => theirs.length_ns,
-            _ => own_length_ns,
-        };
-        let received_bytes = moved.received_bytes + their_bytes;
-        let length_s = length_ns as f64 / 1e9;
-        Some(StreamSample {
-            offset_s: offset_ns as f64 / 1e9,
-            length_s,
-            received_bytes,
-            goodput_bps: received_bytes as f64 * 8.0 / length_s,
-        })
+/// Appends one interval of latencies to the log; response times only where there are some.
+///
+/// # Errors
+/// When the file can't be written.
+pub fn write_log(
+    log: &mut HistogramLog,
+    offset_ns: u64,
+    length_ns: u64,
+    latencies: &Latencies,
+) -> Result<()> {
+    log.append("service_time", offset_ns, length_ns, &latencies.service)?;
+    if latencies.response.count() > 0 {
+        log.append("response_time", offset_ns, length_ns, &latencies.response)?;
     }
+    Ok(())
 }

@@ -8,22 +8,29 @@ use std::{
 
 use meter::{Error, ErrorKind, Result, clock, clock::SECOND_NS, control::Stop};
 
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
 use crate::{
     config::ProbeConfig,
+    options::LocalOptions,
     protocol::{
         channel::Channel,
         frame::{self, Assembler},
         hello::{Cookie, Hello},
-        message::{Order, Refusal, Reply, Request},
+        message::{Refusal, Reply, Request},
+        order::{Order, Transport, Workload},
+        report::{EndReport, IntervalReport},
         token::{Nonce, Side, Token},
     },
     sys,
-    workload::{End, Flow, Role},
+    workload::flow::{End, Flow, Link, Role},
 };
 
 /// How long the server may take for one answer, in nanoseconds.
 const PATIENCE_NS: u64 = 10 * SECOND_NS;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// Time between two hellos of a UDP flow, in nanoseconds.
+const GREETING_NS: u64 = 50_000_000;
 /// Longest wait without a look at the stop flag, in nanoseconds.
 const TICK_NS: u64 = 20_000_000;
 
@@ -55,6 +62,12 @@ impl Server {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The server's address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Address of this end of the control connection.
@@ -91,23 +104,23 @@ impl Server {
     ///
     /// # Errors
     /// When the server refuses, or goes away.
-    pub fn open(&mut self, order: &Order) -> Result<Vec<Flow>> {
+    pub fn open(&mut self, order: &Order, local: &LocalOptions) -> Result<Vec<Flow>> {
         self.send(&Request::Open(order.clone()))?;
-        let Reply::Opened { cookie } = self.answer()? else { return Err(self.out_of_turn()) };
+        let Reply::Opened { cookie, ports } = self.answer()? else { return Err(self.out_of_turn()) };
         let Some(cookie) = parse_cookie(&cookie) else { return Err(self.out_of_turn()) };
-        let flows = (0..order.connections())
-            .map(|flow| self.connect_flow(order, cookie, flow))
-            .collect::<Result<_>>()?;
-        let Reply::Ready = self.answer()? else { return Err(self.out_of_turn()) };
-        Ok(flows)
-    }
-
-    fn connect_flow(&self, order: &Order, cookie: Cookie, flow: u32) -> Result<Flow> {
-        let failed = |error| Error::system(format!("connect flow {flow} to {}", self.name), error);
-        let socket = TcpStream::connect_timeout(&self.address, CONNECT_LIMIT).map_err(failed)?;
-        socket.set_nodelay(true).map_err(failed)?;
-        (&socket).write_all(&Hello::Data { cookie, flow }.encode()).map_err(failed)?;
-        Ok(Flow::new(socket, Role::new(End::Client, order, flow as usize)))
+        let doors = Doors { name: &self.name, address: self.address, ports: &ports, cookie, order, local };
+        let flows = doors.flows().ok_or_else(|| self.out_of_turn())??;
+        let deadline_ns = clock::now_ns() + PATIENCE_NS;
+        while clock::now_ns() < deadline_ns {
+            greet(&flows, order, cookie);
+            match self.receive(clock::now_ns() + GREETING_NS)? {
+                Some(Reply::Ready) => return Ok(flows),
+                Some(_) => return Err(self.out_of_turn()),
+                None if self.stop.is_raised() => break,
+                None => {}
+            }
+        }
+        Err(Error::failed(format!("{} did not become ready", self.name)))
     }
 
     /// Sends a request.
@@ -135,16 +148,17 @@ impl Server {
         Err(Error::failed(format!("{} does not answer", self.name)))
     }
 
-    /// The end's report after `stop`, whatever else was on its way. Waits even when this end is stopped.
+    /// The end's report after `stop`; intervals that were still on their way go to `interval`. Waits even when this end is stopped.
     ///
     /// # Errors
     /// When the server refuses, goes away, or takes longer than 10 s.
-    pub fn report(&mut self) -> Result<crate::protocol::message::EndReport> {
+    pub fn report(&mut self, mut interval: impl FnMut(IntervalReport)) -> Result<EndReport> {
         let deadline_ns = clock::now_ns() + PATIENCE_NS;
         while let Some(reply) = self.receive(deadline_ns)? {
             match reply {
                 Reply::Report(report) => return Ok(*report),
-                Reply::Interval(_) | Reply::Started => {}
+                Reply::Interval(late) => interval(late),
+                Reply::Started => {}
                 _ => return Err(self.out_of_turn()),
             }
         }
@@ -213,4 +227,79 @@ fn connect(server: &str) -> Result<(TcpStream, SocketAddr)> {
 fn parse_cookie(text: &str) -> Option<Cookie> {
     let value = (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok())??;
     Some(value.to_be_bytes())
+}
+
+/// Where the flows of a session go.
+struct Doors<'a> {
+    name: &'a str,
+    address: SocketAddr,
+    ports: &'a [u16],
+    cookie: Cookie,
+    order: &'a Order,
+    local: &'a LocalOptions,
+}
+
+impl Doors<'_> {
+    /// All flows; `None` when the server named too few ports.
+    fn flows(&self) -> Option<Result<Vec<Flow>>> {
+        let to_port = |flow: u32| {
+            let mut address = self.address;
+            address.set_port(*self.ports.get(flow as usize)?);
+            Some(address)
+        };
+        let links: Option<Vec<Result<Link>>> = (0..self.order.all_flows())
+            .map(|flow| {
+                Some(match self.order.workload {
+                    Workload::Transactions { transport: Transport::Udp, .. } => {
+                        self.datagrams(flow, to_port(flow)?)
+                    }
+                    Workload::Connections { .. } => Ok(Link::Address(to_port(0)?)),
+                    Workload::Stream { .. } | Workload::Transactions { .. } => self.connection(flow),
+                })
+            })
+            .collect();
+        let flow = |(number, link)| Flow::new(link, Role::new(End::Client, self.order, number));
+        Some(
+            links?
+                .into_iter()
+                .collect::<Result<Vec<Link>>>()
+                .map(|links| links.into_iter().enumerate().map(flow).collect()),
+        )
+    }
+
+    fn connection(&self, flow: u32) -> Result<Link> {
+        let failed = |error| Error::system(format!("connect flow {flow} to {}", self.name), error);
+        let socket = self.socket(Type::STREAM, Protocol::TCP, flow, self.address)?;
+        socket.connect_timeout(&SockAddr::from(self.address), CONNECT_LIMIT).map_err(failed)?;
+        (&socket).write_all(&Hello::Data { cookie: self.cookie, flow }.encode()).map_err(failed)?;
+        Ok(Link::Connected(socket))
+    }
+
+    fn datagrams(&self, flow: u32, address: SocketAddr) -> Result<Link> {
+        let failed = |error| Error::system(format!("connect flow {flow} to {address}"), error);
+        let socket = self.socket(Type::DGRAM, Protocol::UDP, flow, address)?;
+        socket.connect(&SockAddr::from(address)).map_err(failed)?;
+        Ok(Link::Connected(socket))
+    }
+
+    fn socket(&self, kind: Type, protocol: Protocol, flow: u32, peer: SocketAddr) -> Result<Socket> {
+        let socket = Socket::new(Domain::for_address(peer), kind, Some(protocol))
+            .map_err(|error| Error::system(format!("make the socket of flow {flow}"), error))?;
+        self.order.socket.apply(&socket)?;
+        self.local.apply(&socket, peer, flow)?;
+        Ok(socket)
+    }
+}
+
+/// Says the hello of each UDP flow, as often as it takes: a datagram may get lost.
+fn greet(flows: &[Flow], order: &Order, cookie: Cookie) {
+    if !matches!(order.workload, Workload::Transactions { transport: Transport::Udp, .. }) {
+        return;
+    }
+    for (flow, socket) in
+        flows.iter().enumerate().filter_map(|(number, flow)| Some((number as u32, flow.connected()?)))
+    {
+        // What goes wrong here shows as a server that does not become ready.
+        let _ = socket.send(&Hello::Data { cookie, flow }.encode());
+    }
 }

@@ -2,19 +2,21 @@
 
 pub mod conduct;
 pub mod connect;
+pub mod intervals;
+pub mod total;
 
-use meter::{Result, control::Stop, histogram::LatencyHistogram, session::Session};
+use meter::{Error, Result, control::Stop, histogram::HistogramLog, session::Session};
 
 use crate::{
-    config::ProbeConfig,
-    protocol::message::{Direction, EndReport, Workload},
-    record::{StreamSummary, TransactionSummary},
-    workload,
+    config::{ProbeConfig, Repetition},
+    workload::{self, Latencies, Work, flow, recorder::Edge},
 };
-use conduct::Conductor;
+use conduct::{Conductor, Measured, write_log};
 use connect::Server;
+use intervals::Intervals;
+use total::Total;
 
-/// Measures what `config` says.
+/// Measures what `config` says, as often as it says.
 ///
 /// # Errors
 /// When the server refuses or goes away, or a flow breaks. What was seen until then is told first.
@@ -22,98 +24,86 @@ pub fn probe(config: &ProbeConfig, session: &mut Session<'_>) -> Result<()> {
     if !session.start(config)? {
         return Ok(());
     }
+    let mut log = config.hlog.as_deref().map(HistogramLog::create).transpose()?;
     let mut server = Server::connect(config, session.stop())?;
-    let flows = server.open(&config.order)?;
-    let (finish, early) = (Stop::new(), Stop::new());
-    let (mut outcomes, measured) =
-        workload::run(&config.order, &flows, &config.placements, &finish, &early, |gate| {
-            let mut conductor = Conductor::new(config, &flows, &mut server, &finish, &early);
-            let measured = conductor.conduct(gate, session);
-            workload::finish(&flows, &finish);
-            measured
-        })?;
-    let mut service_time = LatencyHistogram::new();
-    for outcome in &outcomes {
-        service_time.merge(&outcome.service_time);
+    let mut total = Total::new(config);
+    let mut failure = None;
+    while failure.is_none() && !session.stop().is_raised() && total.wants_more(&config.repetition) {
+        match measure(config, &mut server, &mut total, log.as_mut(), session) {
+            Ok(error) => failure = error,
+            // Nothing was seen: there is nothing to sum up.
+            Err(error) if total.is_empty() => return Err(error),
+            Err(error) => failure = Some(error),
+        }
+        if failure.is_none() && config.repetition != Repetition::Once {
+            session.sample(&total.last_repetition())?;
+        }
     }
-    tell(config, &measured, &service_time, session)?;
-    if let Some(error) = measured.failure {
-        return Err(error);
-    }
-    workload::first_error(&mut outcomes, server.name())
+    total.tell(config, session)?;
+    failure.map_or(Ok(()), Err)
 }
 
-/// What a measurement gave.
-pub struct Measured {
-    /// What this end saw.
-    pub own: EndReport,
-    /// What the server saw, if it lived to tell.
-    pub peer: Option<EndReport>,
-    /// Why it ended early, if it did not by order.
-    pub failure: Option<meter::Error>,
-}
-
-fn tell(
+/// Measures once and adds it to `total`; gives why it ended early, if it did.
+fn measure(
     config: &ProbeConfig,
-    measured: &Measured,
-    service_time: &LatencyHistogram,
+    server: &mut Server,
+    total: &mut Total,
+    mut log: Option<&mut HistogramLog>,
     session: &mut Session<'_>,
-) -> Result<()> {
-    let Measured { own, peer, .. } = measured;
-    let mut notes = Vec::new();
-    if let Some(others) = peer.as_ref().map(|peer| peer.other_sessions).filter(|&others| others > 0) {
-        notes.push(format!(
-            "the server had {others} other sessions: its CPU time and interrupts include theirs"
-        ));
-    }
+) -> Result<Option<Error>> {
     let order = &config.order;
-    match order.workload {
-        Workload::Stream { direction, .. } => {
-            session.summary(&stream_summary(direction, order.flows, own, peer.as_ref()), notes, Vec::new())
-        }
-        Workload::Transactions { .. } => {
-            let elapsed_s = own.elapsed_s.min(order.duration_ns as f64 / 1e9);
-            let transactions = service_time.count();
-            let summary = TransactionSummary {
-                elapsed_s,
-                transactions,
-                transactions_per_s: rate(transactions, elapsed_s),
-                service_time: service_time.summary(),
-                flows: order.flows,
-                usage: own.usage.clone(),
-                interrupts: own.interrupts.clone(),
-                peer: peer.clone(),
-            };
-            session.summary(&summary, notes, Vec::new())
-        }
+    let flows = server.open(order, &config.local)?;
+    let placements = workload::placements(&config.placements, config.threads, order.all_flows());
+    let (stop, early, edge) = (Stop::new(), Stop::new(), Edge::default());
+    let (peer, name) = (server.address().ip(), server.name().to_owned());
+    let work = Work {
+        order,
+        flows: &flows,
+        placements: &placements,
+        peer,
+        local: &config.local,
+        stop: &stop,
+        early: &early,
+        edge: &edge,
+    };
+    let (givers, mut takers) = workload::relays(placements.len(), !order.is_closed_loop());
+    let (mut latencies, mut intervals) = (Latencies::new(), Intervals::default());
+    let (offset_ns, first) = (total.elapsed_ns(), total.is_empty());
+    let (mut outcomes, measured) = workload::run(&work, &givers, |gate| {
+        let conductor = Conductor {
+            config,
+            work: &work,
+            server,
+            session,
+            takers: &mut takers,
+            latencies: &mut latencies,
+            log: log.as_deref_mut(),
+            offset_ns,
+            intervals: &mut intervals,
+        };
+        let measured = conductor.conduct(gate, first);
+        flow::finish(&flows, &stop);
+        measured
+    })?;
+    let Measured { own, moved, peer, failure } = measured;
+    let mut rest = Latencies::new();
+    takers.collect(&mut rest);
+    for outcome in &outcomes {
+        outcome.service.iter().for_each(|service| rest.service.merge(service));
+        outcome.response.iter().for_each(|response| rest.response.merge(response));
     }
+    if let Some(log) = log.filter(|_| rest.service.count() > 0) {
+        let told_ns = latencies_told_ns(config, &own);
+        write_log(log, offset_ns + told_ns, (own.elapsed_s * 1e9) as u64 - told_ns, &rest)?;
+    }
+    latencies.merge(&rest);
+    let unanswered = outcomes.iter().map(|outcome| outcome.unanswered).sum();
+    total.add(own, moved, peer, &latencies, unanswered);
+    Ok(failure.or_else(|| workload::first_error(&mut outcomes, &name).err()))
 }
 
-fn stream_summary(
-    direction: Direction,
-    flows: u32,
-    own: &EndReport,
-    peer: Option<&EndReport>,
-) -> StreamSummary {
-    let (theirs_received, theirs_sent) = peer.map_or((0, 0), |peer| (peer.received_bytes, peer.sent_bytes));
-    let their_rate = peer.map_or(0.0, |peer| rate(peer.received_bytes, peer.elapsed_s));
-    StreamSummary {
-        elapsed_s: match (direction, peer) {
-            (Direction::Send, Some(peer)) => peer.elapsed_s,
-            _ => own.elapsed_s,
-        },
-        direction,
-        goodput_bps: 8.0 * (rate(own.received_bytes, own.elapsed_s) + their_rate),
-        received_bytes: own.received_bytes + theirs_received,
-        sent_bytes: own.sent_bytes + theirs_sent,
-        flows,
-        usage: own.usage.clone(),
-        interrupts: own.interrupts.clone(),
-        peer: peer.cloned(),
-    }
-}
-
-/// `amount` per second; 0 for no time.
-fn rate(amount: u64, elapsed_s: f64) -> f64 {
-    if elapsed_s > 0.0 { amount as f64 / elapsed_s } else { 0.0 }
+/// How much of the measured time is in the interval log already, in nanoseconds: its whole intervals.
+fn latencies_told_ns(config: &ProbeConfig, own: &crate::protocol::report::EndReport) -> u64 {
+    let elapsed_ns = (own.elapsed_s * 1e9) as u64;
+    config.order.interval_ns.map_or(0, |interval_ns| elapsed_ns - elapsed_ns % interval_ns)
 }

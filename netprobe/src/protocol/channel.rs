@@ -11,7 +11,7 @@ use meter::clock;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::frame::{self, Assembler};
-use crate::sys;
+use crate::sys::{self, Waiting};
 
 /// How long a peer may take to make room for one message.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
@@ -70,8 +70,13 @@ impl Channel {
                 return Ok(Some(serde_json::from_slice(&frame)?));
             }
             let left_ns = deadline_ns.saturating_sub(clock::now_ns());
-            if !sys::poll_readable(self.stream.as_fd(), left_ns)? {
-                return Ok(None);
+            let mut waiting = [Waiting::new(self.stream.as_fd(), sys::READABLE)];
+            if sys::poll(&mut waiting, left_ns)? == 0 {
+                // A signal ends a wait early; only time ends it for good.
+                if clock::now_ns() >= deadline_ns {
+                    return Ok(None);
+                }
+                continue;
             }
             let mut bytes = [0; 4096];
             match (&self.stream).read(&mut bytes) {

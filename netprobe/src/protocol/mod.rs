@@ -12,7 +12,8 @@
 //!                           ←     authenticated {proof}
 //! open {order}              →
 //!                           ←     opened {cookie, ports}
-//! hello(data, cookie, flow) →     on a connection of its own, once per flow
+//! hello(data, cookie, flow) →     on a connection of its own, once per flow; for UDP as a datagram,
+//!                                 again and again until `ready`
 //!                           ←     ready                     all flows are here, all threads pinned
 //! start                     →
 //!                           ←     started
@@ -27,4 +28,6 @@ pub mod channel;
 pub mod frame;
 pub mod hello;
 pub mod message;
+pub mod order;
+pub mod report;
 pub mod token;

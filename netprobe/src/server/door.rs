@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::protocol::{
     frame::{self, Assembler},
     hello::{self, Cookie, Hello},
-    message::{Order, Refusal, Reply, Request},
+    message::{Refusal, Reply, Request},
+    order::Order,
     token::{Nonce, Side, Token},
 };
 

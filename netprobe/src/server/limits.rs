@@ -1,9 +1,12 @@
 //! What a server lets its clients ask for.
 
-use meter::units::{self, Bytes};
+use meter::{
+    clock::SECOND_NS,
+    units::{self, Bytes},
+};
 use serde::Serialize;
 
-use crate::protocol::message::{Order, Workload};
+use crate::protocol::order::{LARGEST_DATAGRAM, Order, Transport, Workload, distinguishable, tag_bytes};
 
 /// Limits of a server; a client beyond them is refused with the limit's name.
 #[derive(Clone, Debug, Serialize)]
@@ -21,7 +24,8 @@ pub struct Limits {
     pub idle_ns: u64,
     /// How long a connection may take to say what it is for, in nanoseconds.
     pub hello_ns: u64,
-    /// Largest buffer of a flow, in bytes: a write, a read, a request, a response.
+    /// Largest buffer of a flow, in bytes: a write, a read, a request, a response, a socket's buffer; all
+    /// flows of a session together may have four times as much.
     pub buffer_bytes: u64,
 }
 
@@ -31,37 +35,99 @@ impl Limits {
     /// # Errors
     /// What is wrong, and the limit.
     pub fn check(&self, order: &Order) -> Result<(), String> {
-        if order.connections() == 0 || order.connections() > self.flows {
-            return Err(format!(
-                "{} flows asked for; this server allows 1 to {}",
-                order.connections(),
-                self.flows
-            ));
+        let flows = order.all_flows();
+        if flows == 0 || flows > self.flows {
+            return Err(format!("{flows} flows asked for; this server allows 1 to {}", self.flows));
         }
-        let length_ns = order.warmup_ns.saturating_add(order.duration_ns);
-        if order.duration_ns == 0 || length_ns > self.duration_ns {
-            let longest = units::duration(self.duration_ns as f64);
-            return Err(format!(
-                "a session must be longer than 0 and not longer than {longest}, warm-up included"
-            ));
+        if order.peer_threads.is_some_and(|threads| threads == 0 || threads > self.flows) {
+            return Err(format!("the server's threads must be 1 to {}", self.flows));
+        }
+        if order.peer_cpus.as_ref().is_some_and(|cpus| cpus.is_empty() || cpus.len() > self.flows as usize) {
+            return Err(format!("the list of CPUs must have 1 to {} of them", self.flows));
         }
         if order.interval_ns.is_some_and(|interval| interval < SHORTEST_INTERVAL_NS) {
             return Err("an interval must be at least 1 ms".into());
         }
-        if order.peer_cpus.as_ref().is_some_and(|cpus| cpus.is_empty() || cpus.len() > 1024) {
-            return Err("the list of CPUs must have 1 to 1024 of them".into());
-        }
-        let (one, other) = match order.workload {
-            Workload::Stream { write_bytes, read_bytes, .. } => (write_bytes, read_bytes),
-            Workload::Transactions { request_bytes, response_bytes } => (request_bytes, response_bytes),
-        };
-        let allowed = 1..=self.buffer_bytes;
-        if allowed.contains(&one) && allowed.contains(&other) {
+        self.check_duration(order)?;
+        self.check_buffers(order)?;
+        check_workload(&order.workload)
+    }
+
+    fn check_duration(&self, order: &Order) -> Result<(), String> {
+        let length_ns = order.warmup_ns.saturating_add(order.duration_ns);
+        if order.duration_ns > 0 && length_ns <= self.duration_ns {
             return Ok(());
         }
-        Err(format!("sizes must be from 1 byte to {} on this server", Bytes(self.buffer_bytes)))
+        let longest = units::duration(self.duration_ns as f64);
+        Err(format!("a session must be longer than 0 and not longer than {longest}, warm-up included"))
+    }
+
+    fn check_buffers(&self, order: &Order) -> Result<(), String> {
+        let (one, other) = match order.workload {
+            Workload::Stream { write_bytes, read_bytes, .. } => (write_bytes, read_bytes),
+            Workload::Transactions { request_bytes, response_bytes, .. }
+            | Workload::Connections { request_bytes, response_bytes } => (request_bytes, response_bytes),
+        };
+        let socket = &order.socket;
+        let of_socket = [socket.send_buffer_bytes, socket.receive_buffer_bytes].into_iter().flatten();
+        let allowed = 1..=self.buffer_bytes;
+        // Every thread has buffers of its own: all together must stay in bounds, not only each.
+        let all = (one.saturating_add(other)).saturating_mul(order.all_flows().into());
+        let in_bounds = [one, other].into_iter().chain(of_socket).all(|bytes| allowed.contains(&bytes));
+        if in_bounds && all <= self.buffer_bytes.saturating_mul(4) {
+            return Ok(());
+        }
+        let (each, together) = (Bytes(self.buffer_bytes), Bytes(self.buffer_bytes.saturating_mul(4)));
+        Err(format!(
+            "sizes must be from 1 byte to {each} on this server, and {together} for all flows together"
+        ))
     }
 }
 
+/// What the kind of workload asks for by itself.
+fn check_workload(workload: &Workload) -> Result<(), String> {
+    let Workload::Transactions { transport, request_bytes, response_bytes, outstanding, ref pace } =
+        *workload
+    else {
+        return Ok(());
+    };
+    if pace.as_ref().is_some_and(|pace| pace.intended_load_per_s == 0) {
+        return Err("the intended load must be at least 1 transaction a second".into());
+    }
+    if outstanding == 0 || outstanding > MOST_OUTSTANDING {
+        return Err(format!("requests outstanding must be 1 to {MOST_OUTSTANDING}"));
+    }
+    if transport == Transport::Tcp {
+        return Ok(());
+    }
+    if request_bytes.max(response_bytes) > LARGEST_DATAGRAM {
+        return Err(format!("a datagram has at most {LARGEST_DATAGRAM} bytes"));
+    }
+    let most = distinguishable(tag_bytes(request_bytes, response_bytes));
+    if outstanding > most {
+        return Err(format!(
+            "datagrams so short can tell only {most} outstanding requests apart; take longer ones"
+        ));
+    }
+    Ok(())
+}
+
+/// Most requests of one flow under way.
+pub const MOST_OUTSTANDING: u32 = 1 << 16;
+
 /// Shortest interval between two reports: a thousand a second is what a control connection can bear.
 const SHORTEST_INTERVAL_NS: u64 = 1_000_000;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 16,
+            pending_connections: 512,
+            flows: 128,
+            duration_ns: 3_600 * SECOND_NS,
+            idle_ns: 30 * SECOND_NS,
+            hello_ns: 5 * SECOND_NS,
+            buffer_bytes: 64 << 20,
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //! session has threads of its own.
 
 pub mod door;
+pub mod gather;
 pub mod limits;
 pub mod peers;
 pub mod roster;
@@ -28,7 +29,8 @@ use crate::{
     protocol::{
         channel::Channel,
         frame::Assembler,
-        message::{Order, Refusal},
+        message::Refusal,
+        order::Order,
         token::{Nonce, Token},
     },
     sys,

@@ -1,23 +1,32 @@
 //! One session: what a client that has been let in may have done.
 
-use std::{net::TcpStream, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use meter::{
     Error, ErrorKind, Result, clock, control::Stop, cpulist::CpuList, crew::Gate, placement::Placement,
 };
 
-use super::{roster::Place, tally::Tally};
+use super::{
+    gather::{Client, Gathering},
+    roster::Place,
+    tally::Tally,
+};
 use crate::{
     config::ServeConfig,
     interface,
+    options::LocalOptions,
     protocol::{
         channel::Channel,
         hello::Cookie,
-        message::{EndReport, IntervalReport, Order, Refusal, Reply, Request},
+        message::{Refusal, Reply, Request},
+        order::Order,
+        report::{EndReport, IntervalReport},
     },
     sys,
     workload::{
-        self, End, Flow, Role,
+        self, Work,
+        flow::{self, Flow},
+        recorder::Edge,
         window::{Moved, Window},
     },
 };
@@ -80,102 +89,95 @@ impl Session {
     fn measure(&mut self, order: &Order) -> Result<()> {
         self.config.limits.check(order).map_err(Error::bad_arguments)?;
         let placements = self.placements(order)?;
-        let flows = self.connect(order)?;
-        let (finish, early) = (Stop::new(), Stop::new());
-        let cpus: Vec<usize> = placements.iter().filter_map(|placement| placement.cpu).collect();
-        let (outcomes, report) = workload::run(order, &flows, &placements, &finish, &early, |gate| {
-            let report = self.conduct(order, &flows, &cpus, gate, &finish);
-            workload::finish(&flows, &finish);
+        let peer =
+            self.channel.peer().map_err(|error| Error::system("tell the client's address", error))?.ip();
+        let flows = self.gather(order, peer)?;
+        let (stop, early, edge) = (Stop::new(), Stop::new(), Edge::default());
+        let local = LocalOptions::default();
+        let work = Work {
+            order,
+            flows: &flows,
+            placements: &placements,
+            peer,
+            local: &local,
+            stop: &stop,
+            early: &early,
+            edge: &edge,
+        };
+        let (givers, _) = workload::relays(0, false);
+        let (_, report) = workload::run(&work, &givers, |gate| {
+            let report = self.conduct(&work, gate);
+            flow::finish(&flows, &stop);
             report
         })?;
-        drop(outcomes);
         self.send(&Reply::Report(Box::new(report)))
     }
 
     /// Where the threads of a session run: as the client asks, else as the server was told.
     fn placements(&self, order: &Order) -> Result<Vec<Placement>> {
-        let Some(asked) = &order.peer_cpus else { return Ok(self.config.placements.clone()) };
+        let own = &self.config.placements;
+        let flows = order.all_flows();
+        let Some(asked) = &order.peer_cpus else {
+            return Ok(workload::placements(own, order.peer_threads, flows));
+        };
         CpuList::new(asked.iter().copied()).check_allowed()?;
-        let own: Vec<usize> = self.config.placements.iter().filter_map(|placement| placement.cpu).collect();
-        if let Some(other) = asked.iter().find(|cpu| !own.is_empty() && !own.contains(cpu)) {
+        let own_cpus: Vec<usize> = own.iter().filter_map(|placement| placement.cpu).collect();
+        if let Some(other) = asked.iter().find(|cpu| !own_cpus.is_empty() && !own_cpus.contains(cpu)) {
             let told = format!("CPU {other} is not one of those that this server was given");
             return Err(Error::unavailable(told));
         }
-        let policy = self.config.placements[0].policy;
-        Ok(asked.iter().map(|&cpu| Placement { cpu: Some(cpu), policy }).collect())
+        let policy = own.first().map(|placement| placement.policy).unwrap_or_default();
+        let pinned: Vec<Placement> = asked.iter().map(|&cpu| Placement { cpu: Some(cpu), policy }).collect();
+        Ok(workload::placements(&pinned, None, flows))
     }
 
     /// Gives the client its cookie and waits until all its flows are here.
-    fn connect(&mut self, order: &Order) -> Result<Vec<Flow>> {
+    fn gather(&mut self, order: &Order, peer: IpAddr) -> Result<Vec<Flow>> {
         let mut cookie = Cookie::default();
         sys::getrandom(&mut cookie).map_err(|error| Error::system("make a cookie", error))?;
-        let expected = order.connections() as usize;
-        let deliveries = self.place.expect(cookie, expected);
+        let local = self.channel.local().map_err(|error| Error::system("tell this end's address", error))?;
+        let client = Client { peer, local, cookie };
+        let mut gathering = Gathering::new(order, client, &self.place)?;
         let cookie = cookie.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.send(&Reply::Opened { cookie })?;
+        self.send(&Reply::Opened { cookie, ports: gathering.ports() })?;
         let deadline_ns = clock::now_ns() + self.config.limits.idle_ns;
-        let mut sockets: Vec<Option<TcpStream>> = (0..expected).map(|_| None).collect();
-        let mut missing = expected;
-        while missing > 0 {
-            if self.stop.is_raised() || clock::now_ns() > deadline_ns {
-                return Err(Error::failed(format!("{missing} of {expected} flows did not come in time")));
+        while gathering.wait(client)? > 0 {
+            if clock::now_ns() > deadline_ns {
+                return Err(Error::failed("not all flows came in time"));
             }
             // A client that says anything now, or goes away, is not following the protocol.
-            if self.receive_now()?.is_some() {
+            if self.receive(0)?.is_some() {
                 return Err(Error::bad_arguments("out of turn: the flows must come first"));
             }
-            let wait = std::time::Duration::from_nanos(TICK_NS);
-            let Ok((flow, socket)) = deliveries.recv_timeout(wait) else { continue };
-            match sockets.get_mut(flow as usize) {
-                Some(place @ None) => *place = Some(socket),
-                _ => return Err(Error::bad_arguments(format!("flow {flow} came twice, or is one too many"))),
-            }
-            missing -= 1;
         }
         self.place.expect_no_more();
-        sockets
-            .into_iter()
-            .flatten()
-            .enumerate()
-            .map(|(flow, socket)| {
-                let prepared = socket.set_nonblocking(false).and_then(|()| socket.set_nodelay(true));
-                prepared.map_err(|error| Error::system(format!("prepare flow {flow}"), error))?;
-                Ok(Flow::new(socket, Role::new(End::Server, order, flow)))
-            })
-            .collect()
+        gathering.finish(order)
     }
 
     /// From `ready` to the end of the measured time.
-    fn conduct(
-        &mut self,
-        order: &Order,
-        flows: &[Flow],
-        cpus: &[usize],
-        gate: &Gate,
-        finish: &Stop,
-    ) -> Result<EndReport> {
+    fn conduct(&mut self, work: &Work<'_>, gate: &Gate) -> Result<EndReport> {
+        let Work { order, flows, .. } = *work;
         self.send(&Reply::Ready)?;
         let idle_ns = self.config.limits.idle_ns;
         match self.receive(clock::now_ns() + idle_ns)? {
             Some(Request::Start) => {}
-            Some(Request::Stop) => finish.raise(),
+            Some(Request::Stop) => work.stop.raise(),
             Some(_) => return Err(Error::bad_arguments("out of turn: `start` must come now")),
             None => return Err(Error::failed("the client did not start in time")),
         }
         let sources = interface::interrupt_sources(self.channel.local().ok().map(|address| address.ip()));
         let start_ns = clock::now_ns();
         gate.open(start_ns);
-        let mut stopped = finish.is_raised();
+        let mut stopped = work.stop.is_raised();
         if !stopped {
             self.send(&Reply::Started)?;
             stopped = self.wait_until(start_ns + order.warmup_ns)?;
         }
-        let window = Window::open(flows, cpus, sources)?;
+        let window = Window::open(flows, work.placements, sources)?;
         if !stopped {
             stopped = self.watch(order, flows, window.opened_ns())?;
         }
-        let threads = flows.len();
-        let mut report = window.close(flows, cpus, threads)?;
+        let (mut report, _) = window.close(flows, order)?;
         report.other_sessions = self.place.others();
         // The client decides when the work ends: until then its flows must not break.
         if !stopped && !self.wait_until(clock::now_ns() + idle_ns)? {
@@ -194,13 +196,15 @@ impl Session {
             if next_ns > until_ns {
                 break;
             }
-            if self.wait_until(next_ns)? {
+            // The client's last interval may end a little earlier than this end's.
+            let stopped = self.wait_until(next_ns)?;
+            let (moved, now_ns) = (Moved::of(flows), clock::now_ns());
+            let received_bytes = moved.since(before).received_bytes;
+            let (length_ns, tcp) = (now_ns - edge_ns, flow::tcp_info_of(flows, order));
+            self.send(&Reply::Interval(IntervalReport { index, length_ns, received_bytes, tcp }))?;
+            if stopped {
                 return Ok(true);
             }
-            let (moved, now_ns) = (Moved::of(flows), clock::now_ns());
-            let Moved { sent_bytes, received_bytes } = moved.since(before);
-            let length_ns = now_ns - edge_ns;
-            self.send(&Reply::Interval(IntervalReport { index, length_ns, received_bytes, sent_bytes }))?;
             (before, edge_ns) = (moved, now_ns);
         }
         self.wait_until(until_ns)
@@ -231,10 +235,6 @@ impl Session {
                 return Ok(request);
             }
         }
-    }
-
-    fn receive_now(&mut self) -> Result<Option<Request>> {
-        self.receive(0)
     }
 
     fn send(&mut self, reply: &Reply) -> Result<()> {

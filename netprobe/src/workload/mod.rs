@@ -1,181 +1,199 @@
 //! The work itself: loops that move payload, alike at both ends.
+//!
+//! A thread with one flow gets the shortest loop there is for it, blocking or spinning; a thread with
+//! several, or with several requests under way, asks the kernel which are ready.
 
+pub mod answer;
+pub mod ask;
+pub mod connections;
+pub mod flow;
+pub mod in_flight;
+pub mod pipeline;
+pub mod recorder;
 pub mod stream;
-pub mod transact;
+mod task;
+pub mod transfer;
 pub mod window;
 
 use std::{
     io,
-    net::{Shutdown, TcpStream},
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
 };
 
 use meter::{
     Error, Result,
     control::Stop,
-    counter::Counter,
     crew::{self, Gate},
     histogram::LatencyHistogram,
     placement::Placement,
+    relay::{self, Giver, Taker},
 };
 
-use crate::protocol::message::{Direction, Order, Workload};
-use transact::Measured;
+use crate::{options::LocalOptions, protocol::order::Order};
+use flow::Flow;
+use recorder::{Edge, Measured};
+use task::Task;
 
-/// The two ends of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Connects, asks, decides when.
-    Client,
-    /// Listens and answers.
-    Server,
+/// What the threads of one end share.
+pub struct Work<'a> {
+    /// What is measured.
+    pub order: &'a Order,
+    /// The flows; thread number t of n works on flow t, t + n, …
+    pub flows: &'a [Flow],
+    /// Where the threads run, one each.
+    pub placements: &'a [Placement],
+    /// The other end.
+    pub peer: IpAddr,
+    /// Options of this end alone, for connections made on the way.
+    pub local: &'a LocalOptions,
+    /// Ends the work; raised by the conductor.
+    pub stop: &'a Stop,
+    /// Raised by a worker that ended before `stop` was.
+    pub early: &'a Stop,
+    /// The intervals, passed by the conductor.
+    pub edge: &'a Edge,
 }
 
-/// What an end does on a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Writes a stream.
-    Send,
-    /// Reads a stream.
-    Receive,
-    /// Sends requests.
-    Ask,
-    /// Sends responses.
-    Answer,
+/// Where each worker gives its histograms to the conductor: service times, and response times in a
+/// paced loop.
+pub struct Givers(Mutex<Vec<Option<GiverPair>>>);
+
+/// A worker's ends: for service times, and for response times.
+type GiverPair = (Giver, Option<Giver>);
+
+/// Where the conductor takes them.
+pub struct Takers(Vec<(Taker, Option<Taker>)>);
+
+/// Ways for the histograms of `workers`, with response times where the loop is `paced`.
+#[must_use]
+pub fn relays(workers: usize, paced: bool) -> (Givers, Takers) {
+    let pairs = (0..workers).map(|_| (relay::pair(), paced.then(relay::pair)));
+    let (givers, takers) = pairs
+        .map(|(service, response)| {
+            let (giver, taker) = response.unzip();
+            (Some((service.0, giver)), (service.1, taker))
+        })
+        .unzip();
+    (Givers(Mutex::new(givers)), Takers(takers))
 }
 
-impl Role {
-    /// The role of `end` on flow number `flow` of `order`. Where payload goes both ways, the client
-    /// sends on the first half of the flows.
-    #[must_use]
-    pub fn new(end: End, order: &Order, flow: usize) -> Self {
-        let Workload::Stream { direction, .. } = order.workload else {
-            return if end == End::Client { Self::Ask } else { Self::Answer };
-        };
-        let client_sends = match direction {
-            Direction::Send => true,
-            Direction::Receive => false,
-            Direction::Both => flow < order.flows as usize,
-        };
-        if client_sends == (end == End::Client) { Self::Send } else { Self::Receive }
-    }
-}
-
-/// One TCP connection, and what has moved through it.
+/// Latencies of transactions.
 #[derive(Debug)]
-pub struct Flow {
-    /// The connection, blocking.
-    pub socket: TcpStream,
-    /// What this end does on it.
-    pub role: Role,
-    /// Stream payload handed to the kernel so far, in bytes.
-    pub sent_bytes: Counter,
-    /// Stream payload that has arrived, in bytes.
-    pub received_bytes: Counter,
+pub struct Latencies {
+    /// From the sending of a request to the end of its response.
+    pub service: LatencyHistogram,
+    /// From its intended time; empty in a closed loop.
+    pub response: LatencyHistogram,
 }
 
-impl Flow {
-    /// A flow on which nothing has moved.
+impl Latencies {
+    /// Empty histograms.
     #[must_use]
-    pub fn new(socket: TcpStream, role: Role) -> Self {
-        Self { socket, role, sent_bytes: Counter::default(), received_bytes: Counter::default() }
+    pub fn new() -> Self {
+        Self { service: LatencyHistogram::new(), response: LatencyHistogram::new() }
+    }
+
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        self.service.merge(&other.service);
+        self.response.merge(&other.response);
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        self.service.reset();
+        self.response.reset();
     }
 }
 
-/// Ends the work on all flows: raises `stop`, and shuts the sockets down so that no one stays blocked.
-pub fn finish(flows: &[Flow], stop: &Stop) {
-    stop.raise();
-    for flow in flows {
-        // A connection that the peer has closed already needs no more.
-        let _ = flow.socket.shutdown(Shutdown::Both);
+impl Default for Latencies {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Takers {
+    /// Adds what the workers gave since the last call to `sum`; says how many gave.
+    pub fn collect(&mut self, sum: &mut Latencies) -> usize {
+        let collect = |(service, response): &mut (Taker, Option<Taker>)| {
+            if let Some(response) = response {
+                response.collect(&mut sum.response);
+            }
+            usize::from(service.collect(&mut sum.service))
+        };
+        self.0.iter_mut().map(collect).sum()
     }
 }
 
 /// What became of one worker.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     /// Why it ended early, if it did.
     pub error: Option<io::Error>,
-    /// Service times of its transactions, where it asked.
-    pub service_time: LatencyHistogram,
+    /// Service times that it has not given away, where it asked.
+    pub service: Option<Box<LatencyHistogram>>,
+    /// Response times that it has not given away, where it kept them.
+    pub response: Option<Box<LatencyHistogram>>,
+    /// Requests that were due in the measured time and had no response when it was over.
+    pub unanswered: u64,
 }
 
-/// What a worker holds before it begins.
-struct Prepared<'a> {
-    flow: &'a Flow,
-    outgoing: Vec<u8>,
-    incoming: Vec<u8>,
-    histogram: LatencyHistogram,
-}
-
-/// Works on `flows`, one thread each, placed as `placements` say, until `stop` is raised. `early` is
-/// raised when a worker ended before that.
+/// Lets the threads work until the stop is raised, while `conduct` leads.
 ///
 /// # Errors
-/// When a thread could not be placed, or the conductor failed.
+/// When a thread could not be placed or prepared, or the conductor failed.
 pub fn run<C>(
-    order: &Order,
-    flows: &[Flow],
-    placements: &[Placement],
-    stop: &Stop,
-    early: &Stop,
+    work: &Work<'_>,
+    givers: &Givers,
     conduct: impl FnOnce(&Gate) -> Result<C>,
 ) -> Result<(Vec<Outcome>, C)> {
-    let placements: Vec<Placement> =
-        (0..flows.len()).map(|flow| placements[flow % placements.len()]).collect();
     crew::run(
-        &placements,
-        |worker| Ok(prepare(order, &flows[worker.index])),
-        |mut prepared, start_ns| {
-            let from_ns = start_ns + order.warmup_ns;
-            let measured = Measured { from_ns, until_ns: from_ns + order.duration_ns };
-            let error = work(&mut prepared, measured, stop).err();
-            if error.is_some() {
-                early.raise();
+        work.placements,
+        |worker| {
+            let flows: Vec<&Flow> = work.flows.iter().skip(worker.index).step_by(worker.of).collect();
+            let mut givers = givers.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let giver = givers.get_mut(worker.index).and_then(Option::take);
+            drop(givers);
+            Task::prepare(work, &flows, worker, giver)
+        },
+        |task, start_ns| {
+            let from_ns = start_ns + work.order.warmup_ns;
+            let measured = Measured { from_ns, until_ns: from_ns + work.order.duration_ns };
+            let mut outcome = task.work(work, start_ns, measured);
+            // What breaks after the stop was raised broke because of it.
+            outcome.error = outcome.error.filter(|_| !work.stop.is_raised());
+            if outcome.error.is_some() {
+                work.early.raise();
             }
-            Outcome { error, service_time: prepared.histogram }
+            outcome
         },
         conduct,
     )
 }
 
-fn prepare<'a>(order: &Order, flow: &'a Flow) -> Prepared<'a> {
-    // Written to, so that every page is there before the work begins.
-    let buffer = |bytes: u64| vec![0x5a_u8; bytes as usize];
-    let (outgoing, incoming) = match (order.workload.clone(), flow.role) {
-        (Workload::Stream { write_bytes, .. }, Role::Send) => (write_bytes, 0),
-        (Workload::Stream { read_bytes, .. }, _) => (0, read_bytes),
-        (Workload::Transactions { request_bytes, response_bytes }, Role::Ask) => {
-            (request_bytes, response_bytes)
-        }
-        (Workload::Transactions { request_bytes, response_bytes }, _) => (response_bytes, request_bytes),
-    };
-    Prepared {
-        flow,
-        outgoing: buffer(outgoing),
-        incoming: buffer(incoming),
-        histogram: LatencyHistogram::new(),
+/// Where the threads of an end run: `pinned` ones as listed, at most one per flow; else `threads` of them,
+/// by default one per flow.
+#[must_use]
+pub fn placements(pinned: &[Placement], threads: Option<u32>, flows: u32) -> Vec<Placement> {
+    let flows = flows as usize;
+    if pinned.iter().any(|placement| placement.cpu.is_some()) {
+        return pinned.iter().copied().take(flows).collect();
     }
+    let free = pinned.first().copied().unwrap_or_default();
+    vec![free; threads.map_or(flows, |threads| threads as usize).clamp(1, flows.max(1))]
 }
 
-fn work(prepared: &mut Prepared<'_>, measured: Measured, stop: &Stop) -> io::Result<()> {
-    let Prepared { flow, outgoing, incoming, histogram } = prepared;
-    match flow.role {
-        Role::Send => stream::send(flow, outgoing, stop),
-        Role::Receive => stream::receive(flow, incoming, stop),
-        Role::Ask => transact::ask(&flow.socket, outgoing, incoming, measured, histogram, stop),
-        Role::Answer => transact::answer(&flow.socket, incoming, outgoing, stop),
-    }
-}
-
-/// The first error among `outcomes`, as one of flow `…` to `peer`.
+/// The first error among `outcomes`, as one of a thread that worked with `peer`.
 ///
 /// # Errors
 /// That error.
 pub fn first_error(outcomes: &mut [Outcome], peer: &str) -> Result<()> {
-    let failed =
-        outcomes.iter_mut().enumerate().find_map(|(flow, outcome)| Some((flow, outcome.error.take()?)));
-    match failed {
+    match outcomes.iter_mut().find_map(|outcome| outcome.error.take()) {
         None => Ok(()),
-        Some((flow, error)) => Err(Error::system(format!("flow {flow} with {peer} broke"), error)),
+        Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(Error::failed(format!("{peer} closed a flow before the end")))
+        }
+        Some(error) => Err(Error::system(format!("a flow with {peer} broke"), error)),
     }
 }

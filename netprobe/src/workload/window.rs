@@ -3,19 +3,29 @@
 use meter::{
     Result, clock,
     interrupts::{InterruptMeter, Sources},
+    placement::Placement,
     usage::UsageMeter,
 };
 
-use super::Flow;
-use crate::protocol::message::EndReport;
+use super::flow::{Flow, Role, tcp_info_of};
+use crate::protocol::{
+    order::{Order, SendWith, Workload},
+    report::{EndReport, ZerocopyCount},
+};
 
-/// Payload of all flows of an end so far, in bytes.
+/// What all flows of an end have moved so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// Handed to the kernel.
+    /// Stream payload handed to the kernel, in bytes.
     pub sent_bytes: u64,
-    /// Arrived here.
+    /// Stream payload that arrived here, in bytes.
     pub received_bytes: u64,
+    /// Requests answered or responses received.
+    pub transactions: u64,
+    /// Requests given up.
+    pub lost: u64,
+    /// Datagrams and connections that belong to no transaction.
+    pub stray: u64,
 }
 
 impl Moved {
@@ -25,6 +35,9 @@ impl Moved {
         flows.iter().fold(Self::default(), |sum, flow| Self {
             sent_bytes: sum.sent_bytes + flow.sent_bytes.value(),
             received_bytes: sum.received_bytes + flow.received_bytes.value(),
+            transactions: sum.transactions + flow.transactions.value(),
+            lost: sum.lost + flow.lost.value(),
+            stray: sum.stray + flow.stray.value(),
         })
     }
 
@@ -34,6 +47,9 @@ impl Moved {
         Self {
             sent_bytes: self.sent_bytes - earlier.sent_bytes,
             received_bytes: self.received_bytes - earlier.received_bytes,
+            transactions: self.transactions - earlier.transactions,
+            lost: self.lost - earlier.lost,
+            stray: self.stray - earlier.stray,
         }
     }
 }
@@ -42,20 +58,23 @@ impl Moved {
 pub struct Window {
     opened_ns: u64,
     before: Moved,
+    cpus: Vec<usize>,
+    threads: u32,
     usage: UsageMeter,
     interrupts: InterruptMeter,
 }
 
 impl Window {
-    /// Begins now: `cpus` are those whose stolen time counts (all where empty), `sources` the
-    /// interrupts of the measured interface.
+    /// Begins now: `placements` are those of the threads, `sources` the interrupts of the measured interface.
     ///
     /// # Errors
     /// When /proc can't be read.
-    pub fn open(flows: &[Flow], cpus: &[usize], sources: Sources) -> Result<Self> {
+    pub fn open(flows: &[Flow], placements: &[Placement], sources: Sources) -> Result<Self> {
+        let cpus: Vec<usize> = placements.iter().filter_map(|placement| placement.cpu).collect();
         let interrupts = InterruptMeter::start(sources)?;
-        let usage = UsageMeter::start(cpus);
-        Ok(Self { before: Moved::of(flows), opened_ns: clock::now_ns(), usage, interrupts })
+        let usage = UsageMeter::start(&cpus);
+        let threads = placements.len() as u32;
+        Ok(Self { before: Moved::of(flows), opened_ns: clock::now_ns(), cpus, threads, usage, interrupts })
     }
 
     /// When it began, in nanoseconds of CLOCK_MONOTONIC.
@@ -64,22 +83,36 @@ impl Window {
         self.opened_ns
     }
 
-    /// Ends now.
+    /// Ends now; gives what this end saw, and what moved.
     ///
     /// # Errors
     /// When /proc can't be read.
-    pub fn close(self, flows: &[Flow], cpus: &[usize], threads: usize) -> Result<EndReport> {
+    pub fn close(self, flows: &[Flow], order: &Order) -> Result<(EndReport, Moved)> {
         let moved = Moved::of(flows).since(self.before);
         let elapsed_ns = clock::now_ns() - self.opened_ns;
-        Ok(EndReport {
+        let has = |role: Role| flows.iter().any(|flow| flow.role == role);
+        let report = EndReport {
             elapsed_s: elapsed_ns as f64 / 1e9,
-            received_bytes: moved.received_bytes,
-            sent_bytes: moved.sent_bytes,
-            threads: threads as u32,
-            cpus: cpus.to_vec(),
+            received_bytes: has(Role::Receive).then_some(moved.received_bytes),
+            sent_bytes: has(Role::Send).then_some(moved.sent_bytes),
+            transactions: (has(Role::Ask) || has(Role::Answer)).then_some(moved.transactions),
+            threads: self.threads,
+            cpus: self.cpus,
             usage: self.usage.read(),
             interrupts: self.interrupts.read()?,
+            tcp: tcp_info_of(flows, order),
+            zerocopy: zerocopy(flows, order),
             other_sessions: 0,
-        })
+        };
+        Ok((report, moved))
     }
+}
+
+fn zerocopy(flows: &[Flow], order: &Order) -> Option<ZerocopyCount> {
+    let asked = matches!(order.workload, Workload::Stream { send_with: SendWith::Zerocopy, .. });
+    let sends = flows.iter().any(|flow| flow.role == Role::Send);
+    (asked && sends).then(|| ZerocopyCount {
+        completed: flows.iter().map(|flow| flow.zerocopy_completed.value()).sum(),
+        copied: flows.iter().map(|flow| flow.zerocopy_copied.value()).sum(),
+    })
 }

@@ -1,0 +1,112 @@
+//! Requests on one flow, one after the other: the shortest way from a response to the next request.
+
+use std::io::{self, Read, Write};
+
+use meter::{clock, clock::SECOND_NS, control::Stop};
+use socket2::Socket;
+
+use super::{
+    flow::Flow,
+    recorder::Recorder,
+    transfer::{again, read_exact, stopped, write_all},
+};
+
+/// How long to wait for a response over UDP before the request counts as lost, in nanoseconds.
+pub const LOST_AFTER_NS: u64 = SECOND_NS;
+
+/// Spins between two looks at the clock.
+const SPINS_PER_LOOK: u32 = 256;
+
+/// Asks over TCP until `stop` is raised and the socket shut down.
+///
+/// # Errors
+/// When the connection broke, or the peer closed it, before `stop` was raised.
+pub fn over_tcp(
+    (flow, socket): (&Flow, &Socket),
+    request: &[u8],
+    response: &mut [u8],
+    quick_ack: bool,
+    recorder: &mut Recorder<'_>,
+    stop: &Stop,
+) -> io::Result<()> {
+    let mut begun_ns = clock::now_ns();
+    while !stop.is_raised() {
+        write_all(socket, request, stop).and_then(|()| read_exact(socket, response, stop))?;
+        if quick_ack {
+            socket.set_tcp_quickack(true)?;
+        }
+        let now_ns = clock::now_ns();
+        flow.transactions.add(1);
+        recorder.closed(begun_ns, now_ns);
+        begun_ns = now_ns;
+    }
+    Ok(())
+}
+
+/// Asks over UDP until `stop` is raised and the socket shut down. The first `tag` bytes of each datagram
+/// number the request; a response that does not come within a second is lost.
+///
+/// # Errors
+/// When the peer is not there (ICMP), before `stop` was raised.
+pub fn over_udp(
+    (flow, mut socket): (&Flow, &Socket),
+    request: &mut [u8],
+    response: &mut [u8],
+    tag: usize,
+    recorder: &mut Recorder<'_>,
+    stop: &Stop,
+) -> io::Result<()> {
+    let mut number = 0_u64;
+    let mut begun_ns = clock::now_ns();
+    while !stop.is_raised() {
+        request[..tag].copy_from_slice(&number.to_le_bytes()[..tag]);
+        match socket.write(request) {
+            Ok(_) => {}
+            Err(error) if again(&error) => continue,
+            Err(error) => return Err(error),
+        }
+        let answered = await_response(flow, socket, request, response, tag, begun_ns + LOST_AFTER_NS, stop)?;
+        let now_ns = clock::now_ns();
+        if answered {
+            flow.transactions.add(1);
+            recorder.closed(begun_ns, now_ns);
+        } else {
+            flow.lost.add(1);
+        }
+        number += 1;
+        begun_ns = now_ns;
+    }
+    Ok(())
+}
+
+/// Waits for the response to `request`; says whether it came before `deadline_ns`. A blocking socket has
+/// that limit itself, as its receive timeout.
+#[inline]
+fn await_response(
+    flow: &Flow,
+    mut socket: &Socket,
+    request: &[u8],
+    response: &mut [u8],
+    tag: usize,
+    deadline_ns: u64,
+    stop: &Stop,
+) -> io::Result<bool> {
+    let expected = response.len() - 1;
+    let mut spins = 0_u32;
+    loop {
+        match socket.read(response) {
+            Ok(count) if count == expected && response[..tag] == request[..tag] => return Ok(true),
+            _ if stop.is_raised() => return Err(stopped()),
+            Ok(_) => flow.stray.add(1),
+            Err(error) if again(&error) => {
+                std::hint::spin_loop();
+                spins += 1;
+                let is_late = || clock::now_ns() >= deadline_ns;
+                if (spins == 1 || spins.is_multiple_of(SPINS_PER_LOOK)) && is_late() {
+                    return Ok(false);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Whole requests and responses over a socket that blocks or spins.
+
+use std::io::{self, Read, Write};
+
+use meter::control::Stop;
+use socket2::Socket;
+
+/// What an operation gives when it ended because `stop` was raised.
+pub fn stopped() -> io::Error {
+    io::ErrorKind::ConnectionAborted.into()
+}
+
+/// Whether to try again after `error`: the socket spins, or a signal came.
+#[inline]
+pub fn again(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// Writes all of `bytes` to a TCP socket. One that doesn't block spins until there is room.
+///
+/// # Errors
+/// When the connection broke, or `stop` was raised while it spun.
+#[inline]
+pub fn write_all(mut socket: &Socket, bytes: &[u8], stop: &Stop) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match socket.write(&bytes[done..]) {
+            Ok(count) => done += count,
+            Err(error) if again(&error) && !stop.is_raised() => std::hint::spin_loop(),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Fills `bytes` from a TCP socket. One that doesn't block spins until they are there.
+///
+/// # Errors
+/// `UnexpectedEof` when the peer closed; when the connection broke, or `stop` was raised while it spun.
+#[inline]
+pub fn read_exact(mut socket: &Socket, bytes: &mut [u8], stop: &Stop) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match socket.read(&mut bytes[done..]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => done += count,
+            Err(error) if again(&error) && !stop.is_raised() => std::hint::spin_loop(),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
