@@ -10,12 +10,13 @@ use meter::{
     placement::{Placement, Policy},
     session::{Session, Tool},
     tool::Program,
-    units::{Bytes, Nanoseconds},
+    units::{BitRate, Bytes, Nanoseconds},
 };
 
 use crate::{
     load::{Load, Pace, TypedLoad},
-    method::{self, TypedMethod},
+    method::{self, Method, TypedMethod},
+    netlink::Netlink,
     sender::{
         self,
         config::{FlowConfig, Limit, SendConfig},
@@ -136,6 +137,15 @@ struct SendArgs {
     #[arg(long, value_name = "SIZE")]
     buffer: Option<Bytes>,
 
+    /// Let the kernel pace the flow at this rate, such as `100Mbps` (SO_MAX_PACING_RATE; needs the qdisc fq)
+    #[arg(long, value_name = "RATE")]
+    kernel_pacing: Option<BitRate>,
+
+    /// Hand datagrams over this long ahead and let the kernel launch them at their intended times
+    /// (SO_TXTIME; needs the qdisc fq and a load)
+    #[arg(long, value_name = "TIME")]
+    txtime: Option<Nanoseconds>,
+
     /// Start at this time of day: `2026-01-31T08:00:00Z`, or seconds since 1970 as `date +%s.%N` gives
     #[arg(long, value_name = "TIME")]
     start_at: Option<StartTime>,
@@ -179,12 +189,9 @@ impl SendArgs {
         for &target in &targets {
             path_mtu_bytes = path_mtu_bytes.min(Flow::open(target, 0, &socket)?.path_mtu_bytes()?);
         }
-        let mut notes = Vec::new();
-        let method = self.method.0.unwrap_or_else(|| {
-            let (method, note) = method::choose(&self.size, &targets, path_mtu_bytes);
-            notes.push(note);
-            method
-        });
+        check_queueing(&targets, &socket)?;
+        let load = self.load()?;
+        let (method, notes) = self.method(&load, &targets, path_mtu_bytes)?;
         if !(1..=1024).contains(&self.batch) {
             return Err(Error::bad_arguments("--batch must be 1 to 1024"));
         }
@@ -192,7 +199,7 @@ impl SendArgs {
         Ok(SendConfig {
             flows,
             sizes: self.size.clone(),
-            load: self.load()?,
+            load,
             method,
             batch_size: self.batch,
             catch_up_ns: self.catch_up.0,
@@ -211,6 +218,45 @@ impl SendArgs {
             hlog: common.hlog.clone(),
             notes,
         })
+    }
+
+    /// The method that was asked for, or the choice of the tool and a note about it.
+    fn method(
+        &self,
+        load: &Load,
+        targets: &[SocketAddr],
+        path_mtu_bytes: u32,
+    ) -> Result<(Method, Vec<String>)> {
+        if self.txtime.is_some() {
+            if *load == Load::Unlimited {
+                return Err(Error::bad_arguments(
+                    "--txtime needs intended times; pass --load, --gap or --burst-period",
+                ));
+            }
+            return match self.method.0 {
+                None => {
+                    Ok((Method::Sendmmsg, vec!["auto chose the method sendmmsg, for --txtime".to_owned()]))
+                }
+                Some(Method::Sendmmsg) => Ok((Method::Sendmmsg, Vec::new())),
+                Some(method) => {
+                    Err(Error::bad_arguments(format!("--txtime works with --method sendmmsg, not {method}")))
+                }
+            };
+        }
+        if let Some(method) = self.method.0.filter(|method| method.is_raw())
+            && (self.kernel_pacing.is_some() || self.buffer.is_some())
+        {
+            return Err(Error::bad_arguments(format!(
+                "--kernel-pacing and --buffer are for sockets that --method {method} passes by"
+            )));
+        }
+        Ok(self.method.0.map_or_else(
+            || {
+                let (method, note) = method::choose(&self.size, targets, path_mtu_bytes);
+                (method, vec![note])
+            },
+            |method| (method, Vec::new()),
+        ))
     }
 
     fn load(&self) -> Result<Load> {
@@ -242,6 +288,8 @@ impl SendArgs {
             hop_limit: self.hop_limit,
             dont_fragment: self.dont_fragment,
             buffer_bytes: self.buffer.map(|bytes| bytes.0),
+            kernel_pacing_bps: self.kernel_pacing.map(|rate| rate.0),
+            launch_lead_ns: self.txtime.map(|lead| lead.0),
         }
     }
 
@@ -269,6 +317,25 @@ impl SendArgs {
             })
             .collect()
     }
+}
+
+/// Refuses what only the queueing discipline `fq` heeds where there is none: the kernel would take the
+/// option and do nothing.
+fn check_queueing(targets: &[SocketAddr], socket: &SocketOptions) -> Result<()> {
+    let Some(option) = socket.needs_fq() else {
+        return Ok(());
+    };
+    let mut netlink = Netlink::open()?;
+    for &target in targets {
+        let interface = netlink.route(target, socket.device.as_deref())?.interface;
+        if !netlink.qdiscs(interface)?.iter().any(|kind| kind == "fq") {
+            let name = netlink.link(interface)?.name;
+            return Err(Error::unavailable(format!(
+                "{option} needs the queueing discipline fq on {name}; try `tc qdisc replace dev {name} root fq`"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// One placement per CPU, or a single free one.

@@ -31,6 +31,20 @@ pub struct SocketOptions {
     pub dont_fragment: bool,
     /// Send buffer, in bytes; the kernel must grant all of it.
     pub buffer_bytes: Option<u64>,
+    /// Rate at which the kernel lets datagrams go, in bits/s (SO_MAX_PACING_RATE).
+    pub kernel_pacing_bps: Option<u64>,
+    /// How long before its intended time a datagram is handed over, in nanoseconds; the kernel holds it
+    /// until then (SO_TXTIME).
+    pub launch_lead_ns: Option<u64>,
+}
+
+impl SocketOptions {
+    /// The first option that only the queueing discipline `fq` heeds.
+    #[must_use]
+    pub fn needs_fq(&self) -> Option<&'static str> {
+        let pacing = self.kernel_pacing_bps.map(|_| "--kernel-pacing (SO_MAX_PACING_RATE)");
+        pacing.or(self.launch_lead_ns.map(|_| "--txtime (SO_TXTIME)"))
+    }
 }
 
 /// One flow: a connected socket and its two ends.
@@ -120,6 +134,17 @@ fn set_options(socket: &Socket, ipv6: bool, options: &SocketOptions) -> Result<(
     set(options.hop_limit.map(i32::from), libc::IP_TTL, libc::IPV6_UNICAST_HOPS, "the hop limit")?;
     let discover = options.dont_fragment.then_some(libc::IP_PMTUDISC_DO);
     set(discover, libc::IP_MTU_DISCOVER, libc::IPV6_MTU_DISCOVER, "don't-fragment")?;
+    if let Some(rate) = options.kernel_pacing_bps {
+        let bytes_per_s = (rate / 8).max(1).to_ne_bytes();
+        sys::setsockopt_bytes(socket.as_fd(), libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, &bytes_per_s)
+            .map_err(refused("set the kernel's pacing rate".into()))?;
+    }
+    if options.launch_lead_ns.is_some() {
+        sys::set_launch_clock(socket.as_fd()).map_err(|error| {
+            Error::system("this kernel has no SO_TXTIME (Linux 4.19)", error)
+                .with_kind(ErrorKind::Unavailable)
+        })?;
+    }
     match options.buffer_bytes {
         Some(bytes) => set_buffer(socket, bytes, Buffer::Send).map(drop),
         None => Ok(()),

@@ -41,6 +41,17 @@ pub fn getsockopt_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, value: &mut [
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(len as usize) }
 }
 
+/// Lets datagrams of this socket carry a launch time by CLOCK_MONOTONIC (SO_TXTIME, socket(7)).
+///
+/// # Errors
+/// `ENOPROTOOPT` on kernels before 4.19.
+pub fn set_launch_clock(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // struct sock_txtime: clock, flags.
+    let mut value = libc::CLOCK_MONOTONIC.to_ne_bytes().to_vec();
+    value.extend(0_u32.to_ne_bytes());
+    setsockopt_bytes(fd, libc::SOL_SOCKET, libc::SO_TXTIME, &value)
+}
+
 /// Number of a network interface by its name (if_nametoindex(3)); `None` when there is none.
 #[must_use]
 pub fn if_nametoindex(name: &CStr) -> Option<u32> {

@@ -170,7 +170,7 @@ pub fn open(
     let largest = config.sizes.largest() as usize;
     Ok(match method {
         Method::Send => Box::new(send::Send::new(flows, origin, largest)),
-        Method::Sendmmsg => Box::new(sendmmsg::Sendmmsg::new(flows, origin, largest, config.batch_size)),
+        Method::Sendmmsg => Box::new(sendmmsg::Sendmmsg::new(flows, origin, config)),
         Method::Gso => Box::new(gso::Gso::new(flows, origin, largest, config.batch_size)?),
         Method::IoUring => Box::new(io_uring::IoUring::new(flows, origin, largest, config.batch_size)?),
         Method::Packet => Box::new(packet::Packet::new(flows, origin, config)?),

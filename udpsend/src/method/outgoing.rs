@@ -16,6 +16,16 @@ pub struct Outgoing {
     stride: usize,
     iovecs: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
+    /// A control message for each slot, where launch times are wanted.
+    launches: Vec<Launch>,
+}
+
+/// A control message with a launch time: `struct cmsghdr` and 8 bytes of data (SCM_TXTIME).
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Launch {
+    header: libc::cmsghdr,
+    at_ns: u64,
 }
 
 const CACHE_LINE: usize = 64;
@@ -40,7 +50,30 @@ impl Outgoing {
                 header
             })
             .collect();
-        Self { payloads, first, stride, iovecs, headers }
+        Self { payloads, first, stride, iovecs, headers, launches: Vec::new() }
+    }
+
+    /// Gives every message a launch time, to be set by [`Outgoing::launch_at`].
+    pub fn with_launch_times(mut self) -> Self {
+        // SAFETY: cmsghdr is plain data for which all-zero bytes are valid.
+        let mut header: libc::cmsghdr = unsafe { std::mem::zeroed() };
+        header.cmsg_len = size_of::<Launch>() as _;
+        header.cmsg_level = libc::SOL_SOCKET;
+        header.cmsg_type = libc::SCM_TXTIME;
+        self.launches = vec![Launch { header, at_ns: 0 }; self.headers.len()];
+        for (message, launch) in self.headers.iter_mut().zip(&mut self.launches) {
+            message.msg_hdr.msg_control = (&raw mut *launch).cast();
+            message.msg_hdr.msg_controllen = size_of::<Launch>() as _;
+        }
+        self
+    }
+
+    /// Sets the launch time of a slot, CLOCK_MONOTONIC in nanoseconds; nothing where none are wanted.
+    #[inline]
+    pub fn launch_at(&mut self, slot: usize, at_ns: u64) {
+        if let Some(launch) = self.launches.get_mut(slot) {
+            launch.at_ns = at_ns;
+        }
     }
 
     /// How many slots there are.
@@ -67,12 +100,38 @@ impl Outgoing {
     #[inline]
     pub fn send(&mut self, socket: BorrowedFd<'_>, count: usize) -> io::Result<usize> {
         let count = count.min(self.headers.len());
-        // SAFETY: the first `count` headers point to the iovecs, and those into `payloads`; none of the
-        // three vectors is ever resized, so the addresses stay good when `self` moves. `slot` keeps each
+        // SAFETY: the first `count` headers point to the iovecs and launch times, and the iovecs into
+        // `payloads`; none of these vectors is ever resized, so the addresses stay good when `self` moves. `slot` keeps each
         // length within its slot, and the kernel only reads through them during the call.
         let sent = unsafe {
             libc::sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), count as libc::c_uint, 0)
         };
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::UdpSocket, os::fd::AsFd};
+
+    use super::*;
+
+    #[test]
+    fn what_is_in_the_slots_arrives_with_launch_times_too() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(receiver.local_addr().unwrap()).unwrap();
+        crate::sys::set_launch_clock(sender.as_fd()).unwrap();
+        let mut outgoing = Outgoing::new(3, 100).with_launch_times();
+        for slot in 0..3 {
+            outgoing.slot(slot, slot + 1).fill(slot as u8);
+            outgoing.launch_at(slot, meter::clock::now_ns());
+        }
+        assert_eq!(outgoing.send(sender.as_fd(), 3).unwrap(), 3);
+        let mut buffer = [0; 10];
+        for slot in 0..3_u8 {
+            let len = receiver.recv(&mut buffer).unwrap();
+            assert_eq!(buffer[..len], vec![slot; usize::from(slot) + 1]);
+        }
     }
 }

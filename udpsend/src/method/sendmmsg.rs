@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use crate::{
     method::{Datagram, Outcome, Transmit, outgoing::Outgoing},
     payload::{self, Origin},
+    sender::config::SendConfig,
     socket::Flow,
 };
 
@@ -15,8 +16,10 @@ pub struct Sendmmsg {
 }
 
 impl Sendmmsg {
-    pub fn new(flows: Vec<Flow>, origin: Origin, largest: usize, batch_size: usize) -> Self {
-        Self { flows, origin, outgoing: Outgoing::new(batch_size, largest) }
+    pub fn new(flows: Vec<Flow>, origin: Origin, config: &SendConfig) -> Self {
+        let outgoing = Outgoing::new(config.batch_size, config.sizes.largest() as usize);
+        let launch = config.socket.launch_lead_ns.is_some();
+        Self { flows, origin, outgoing: if launch { outgoing.with_launch_times() } else { outgoing } }
     }
 }
 
@@ -29,6 +32,7 @@ impl Transmit for Sendmmsg {
         for (slot, datagram) in batch.iter().enumerate() {
             let payload = self.outgoing.slot(slot, datagram.size as usize);
             payload::stamp(payload, datagram.sequence, datagram.intended_ns, self.origin);
+            self.outgoing.launch_at(slot, datagram.intended_ns);
         }
         Outcome::front(batch, self.outgoing.send(self.flows[flow].socket.as_fd(), batch.len()))
     }

@@ -119,6 +119,8 @@ pub struct Sender<'a> {
     duration_ns: u64,
     warmup_ns: u64,
     catch_up_ns: u64,
+    /// How long before its intended time a datagram is handed over.
+    lead_ns: u64,
     placement: Placement,
     pacing_error: Recorder,
     /// Whether the datagram in front was refused before.
@@ -173,6 +175,7 @@ impl<'a> Sender<'a> {
             duration_ns: config.limit.duration_ns,
             warmup_ns: config.warmup_ns,
             catch_up_ns: config.catch_up_ns,
+            lead_ns: config.socket.launch_lead_ns.unwrap_or(0),
             placement: worker.placement,
             pacing_error,
             refused: false,
@@ -241,7 +244,7 @@ impl<'a> Sender<'a> {
                         return;
                     }
                     schedule.take();
-                    due
+                    due.saturating_add(self.lead_ns)
                 }
             };
             let size = self.sizes.take();
@@ -263,7 +266,7 @@ impl<'a> Sender<'a> {
         self.counters.bytes.add(outcome.sent_bytes);
         if matches!(self.timing, Timing::Paced { .. }) {
             for datagram in &batch[..outcome.consumed] {
-                self.pacing_error.record(now.saturating_sub(datagram.intended_ns));
+                self.pacing_error.record((now + self.lead_ns).saturating_sub(datagram.intended_ns));
             }
         }
         if outcome.consumed < self.pending {

@@ -66,7 +66,7 @@ pub struct SinkArgs {
     no_timestamps: bool,
 
     /// Messages in one system call, at most
-    #[arg(long, default_value_t = 64, value_name = "N")]
+    #[arg(long, default_value_t = 32, value_name = "N")]
     batch: usize,
 
     /// Socket receive buffer, such as `4MiB` [default: 8 MiB, or what the kernel grants of it]

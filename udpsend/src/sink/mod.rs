@@ -61,7 +61,7 @@ pub fn run(sink: OpenSink, session: &mut Session<'_>) -> Result<()> {
             let socket = sockets.lock().ok().and_then(|mut sockets| sockets[worker.index].take());
             let socket = socket.ok_or_else(|| Error::failed("a worker without its socket"))?;
             let meter = meters.lock().ok().and_then(|mut meters| meters[worker.index].take());
-            Ok(Receiver::new(&config, worker, socket, meter, &counters[worker.index], stop.clone()))
+            Ok(Receiver::new(&config, worker, socket, meter, &counters, stop.clone()))
         },
         |receiver, start_ns| {
             let finished = receiver.work(start_ns);

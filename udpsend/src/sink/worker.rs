@@ -1,6 +1,11 @@
 //! One receiving thread: reads batches and follows the numbers of every flow.
 
-use std::{io, net::UdpSocket, os::fd::AsFd};
+use std::{
+    io,
+    net::UdpSocket,
+    os::fd::AsFd,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use meter::{clock, control::Stop, counter::Counter, crew, placement::Placement};
 
@@ -21,6 +26,8 @@ use crate::{
 /// the datagram; naps collect a batch, as interrupt coalescing does.
 const NAP_NS: u64 = 50_000;
 const NAPS: u32 = 4;
+/// How long the sink goes on reading after its end, in nanoseconds: as a flood may never be empty.
+const DRAIN_NS: u64 = 10_000_000;
 
 /// What a worker has seen so far; the conductor reads along.
 #[derive(Debug, Default)]
@@ -39,6 +46,8 @@ pub struct Counters {
     /// Drops at the socket, as SO_RXQ_OVFL and at last SO_MEMINFO tell them.
     pub dropped: Counter,
     pub errors: ErrorCounters,
+    /// When the latest datagram came, CLOCK_MONOTONIC in nanoseconds; 0 for never.
+    pub latest_ns: AtomicU64,
 }
 
 /// The counters of all workers, added up.
@@ -121,6 +130,8 @@ pub struct Finished {
 /// One receiving thread's state, complete before the start.
 pub struct Receiver<'a> {
     counters: &'a Counters,
+    /// Those of all workers: a sink is idle when none of them receives.
+    all: &'a [Counters],
     stop: Stop,
     socket: UdpSocket,
     incoming: Incoming,
@@ -141,11 +152,12 @@ impl<'a> Receiver<'a> {
         worker: crew::Worker,
         socket: UdpSocket,
         delays: Option<DelayMeter>,
-        counters: &'a Counters,
+        all: &'a [Counters],
         stop: Stop,
     ) -> Self {
         Self {
-            counters,
+            counters: &all[worker.index],
+            all,
             stop,
             dropped_seen: crate::sys::socket_drops(socket.as_fd()).unwrap_or(0),
             socket,
@@ -169,6 +181,7 @@ impl<'a> Receiver<'a> {
             delays.begin(measure_ns);
         }
         self.run_until(measure_ns.saturating_add(self.duration_ns));
+        self.drain();
         let last_drops = crate::sys::socket_drops(self.socket.as_fd()).ok();
         if let Some(drops) = last_drops {
             self.note_drops(drops);
@@ -186,12 +199,10 @@ impl<'a> Receiver<'a> {
 
     fn run_until(&mut self, end_ns: u64) -> u64 {
         let mut naps = NAPS;
-        while !self.stop.is_raised() {
+        let mut now = clock::now_ns();
+        while now < end_ns && !self.stop.is_raised() {
             let received = self.incoming.receive(self.socket.as_fd(), naps >= NAPS);
-            let now = clock::now_ns();
-            if now >= end_ns {
-                break;
-            }
+            now = clock::now_ns();
             match received {
                 Ok(messages) => {
                     naps = 0;
@@ -202,8 +213,9 @@ impl<'a> Receiver<'a> {
                     let _ = clock::sleep_until_ns(now + NAP_NS);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let latest = self.span_ns.map(|(_, latest)| latest);
-                    if latest.is_some_and(|latest| now - latest > self.idle_ns) {
+                    let latest_ns = self.all.iter().map(|worker| worker.latest_ns.load(Relaxed)).max();
+                    if latest_ns.is_some_and(|latest| latest > 0 && now.saturating_sub(latest) > self.idle_ns)
+                    {
                         break;
                     }
                 }
@@ -212,6 +224,17 @@ impl<'a> Receiver<'a> {
             }
         }
         clock::thread_cpu_ns()
+    }
+
+    /// Takes what had arrived before the end, but had not been read yet.
+    fn drain(&mut self) {
+        let end_ns = clock::now_ns() + DRAIN_NS;
+        while clock::now_ns() < end_ns {
+            match self.incoming.receive(self.socket.as_fd(), false) {
+                Ok(messages) => self.take(messages, clock::now_ns()),
+                Err(_) => break,
+            }
+        }
     }
 
     #[inline]
@@ -230,6 +253,7 @@ impl<'a> Receiver<'a> {
         batch.count(self.counters);
         if batch.delivered > 0 {
             self.span_ns = Some((self.span_ns.map_or(now, |(first, _)| first), now));
+            self.counters.latest_ns.store(now, Relaxed);
         }
         if let Some(dropped) = dropped {
             self.note_drops(dropped);

@@ -1,0 +1,165 @@
+//! The sink against trouble that is injected on purpose and must be found again, number for number.
+
+mod lab;
+
+use std::{
+    net::UdpSocket,
+    time::{Duration, Instant},
+};
+
+use lab::{Place, count};
+use udpsend::payload::{self, Origin};
+
+const HERE: Place = Place::Here;
+
+/// Sends hand-made datagrams with these numbers to a sink and gives its summary.
+fn summary_of(numbers: &[u64], origin: Origin) -> serde_json::Value {
+    let sink = HERE.sink("--listen 127.0.0.1:0");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for &number in numbers {
+        let mut payload = [payload::FILLER; 64];
+        payload::stamp(&mut payload, number, meter::clock::now_ns(), origin);
+        socket.send_to(&payload, ("127.0.0.1", sink.port())).unwrap();
+    }
+    sink.finish().summary().clone()
+}
+
+#[test]
+fn hand_made_trouble_is_found_again() {
+    let arrived = summary_of(&[0, 1, 2, 5, 3, 5, 7, 9, 8, 8], Origin::here());
+    let expected = [
+        ("delivered_datagrams", 10),
+        ("lost_datagrams", 2),
+        ("reordered_datagrams", 2),
+        ("duplicated_datagrams", 2),
+        ("dropped_at_socket", 0),
+        ("flows", 1),
+    ];
+    for (key, value) in expected {
+        assert_eq!(count(&arrived, key), value, "{key}");
+    }
+}
+
+#[test]
+fn without_a_common_clock_it_says_that_it_cannot_tell_the_delay() {
+    let arrived = summary_of(&[0, 1, 2], Origin { clock: payload::local_clock() ^ 1, run: 1 });
+    assert!(arrived["one_way_delay"].is_null());
+    assert!(arrived["delay_variation"].is_null());
+    assert!(arrived["notes"][0].as_str().unwrap().contains("clock"), "{arrived}");
+    let arrived = summary_of(&[0, 1, 2], Origin::here());
+    assert_eq!(count(&arrived["one_way_delay"], "count"), 3);
+    assert_eq!(count(&arrived["delay_variation"]["inter_packet"], "count"), 2);
+}
+
+#[test]
+fn a_flow_joined_late_and_datagrams_of_others_are_told() {
+    let arrived = summary_of(&[1_000_000, 1_000_001], Origin::here());
+    assert_eq!(count(&arrived, "lost_datagrams"), 0);
+    assert!(arrived["notes"][0].as_str().unwrap().contains("joined late"), "{arrived}");
+
+    let sink = HERE.sink("--listen 127.0.0.1:0");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for payload in [&[0_u8; 100][..], &[1; 3], &[]] {
+        socket.send_to(payload, ("127.0.0.1", sink.port())).unwrap();
+    }
+    let arrived = sink.finish();
+    assert_eq!(count(arrived.summary(), "foreign_datagrams"), 1);
+    assert_eq!(count(arrived.summary(), "delivered_datagrams"), 2);
+    assert_eq!(count(arrived.summary(), "unnumbered_datagrams"), 2);
+}
+
+#[test]
+fn more_flows_than_it_can_follow_make_the_result_untrusted() {
+    let sink = HERE.sink("--listen 127.0.0.1:0 --flows 2");
+    let sent = HERE.udpsend(&format!("127.0.0.1:{} --flows 3 --datagrams 30 --load 1kpps", sink.port()));
+    assert_eq!(sent.code, Some(0));
+    let arrived = sink.finish();
+    assert_eq!(arrived.code, Some(4));
+    assert_eq!(count(arrived.summary(), "delivered_datagrams"), 30);
+    assert!(arrived.summary()["warnings"][0].as_str().unwrap().contains("--flows"));
+}
+
+/// A relay between sender and sink does what a bad network does, at known datagrams.
+#[test]
+fn what_a_bad_network_does_is_found_again() {
+    const DATAGRAMS: u64 = 2000;
+    let sink = HERE.sink("--listen 127.0.0.1:0 --idle 1s");
+    let relay = UdpSocket::bind("127.0.0.1:0").unwrap();
+    relay.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let (relay_port, sink_port) = (relay.local_addr().unwrap().port(), sink.port());
+    let relaying = std::thread::spawn(move || {
+        let mut held: Option<Vec<u8>> = None;
+        let (mut lost, mut duplicated, mut swapped) = (0, 0, 0);
+        let mut buffer = [0; 2000];
+        for number in 0..DATAGRAMS {
+            let len = relay.recv(&mut buffer).unwrap();
+            let send = |payload: &[u8]| relay.send_to(payload, ("127.0.0.1", sink_port)).unwrap();
+            match number {
+                // The last ones pass, so that what is missing lies below a number that arrived.
+                number if number >= DATAGRAMS - 20 => drop(send(&buffer[..len])),
+                number if number % 13 == 0 => lost += 1,
+                number if number % 17 == 0 => {
+                    send(&buffer[..len]);
+                    send(&buffer[..len]);
+                    duplicated += 1;
+                }
+                number if number % 19 == 0 && held.is_none() => {
+                    held = Some(buffer[..len].to_vec());
+                    continue;
+                }
+                _ => drop(send(&buffer[..len])),
+            }
+            // What was held goes behind the next one that was not lost.
+            if number % 13 != 0
+                && let Some(late) = held.take()
+            {
+                send(&late);
+                swapped += 1;
+            }
+        }
+        (lost, duplicated, swapped)
+    });
+    let sent = HERE
+        .udpsend(&format!("127.0.0.1:{relay_port} --datagrams {DATAGRAMS} --load 10kpps --method sendmmsg"));
+    assert_eq!(count(sent.summary(), "sent_datagrams"), DATAGRAMS);
+    let (lost, duplicated, swapped) = relaying.join().unwrap();
+    let arrived = sink.finish();
+    let arrived = arrived.summary();
+    assert!(lost > 100 && duplicated > 100 && swapped > 80);
+    assert_eq!(count(arrived, "lost_datagrams"), lost);
+    assert_eq!(count(arrived, "duplicated_datagrams"), duplicated);
+    assert_eq!(count(arrived, "reordered_datagrams"), swapped);
+    assert_eq!(count(arrived, "delivered_datagrams"), DATAGRAMS - lost + duplicated);
+}
+
+#[test]
+fn a_known_delay_is_found_again() {
+    const DELAY: Duration = Duration::from_millis(20);
+    let sink = HERE.sink("--listen 127.0.0.1:0 --idle 1s");
+    let relay = UdpSocket::bind("127.0.0.1:0").unwrap();
+    relay.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let (relay_port, sink_port) = (relay.local_addr().unwrap().port(), sink.port());
+    let relaying = std::thread::spawn(move || {
+        let mut buffer = [0; 2000];
+        for number in 0..20 {
+            let len = relay.recv(&mut buffer).unwrap();
+            let arrived = Instant::now();
+            let delay = if number % 2 == 0 { DELAY } else { 2 * DELAY };
+            std::thread::sleep(delay.saturating_sub(arrived.elapsed()));
+            relay.send_to(&buffer[..len], ("127.0.0.1", sink_port)).unwrap();
+        }
+    });
+    HERE.udpsend(&format!("127.0.0.1:{relay_port} --datagrams 20 --gap 100ms --method send"));
+    relaying.join().unwrap();
+    let arrived = sink.finish();
+    let arrived = arrived.summary();
+    let at_least = |record: &serde_json::Value, key: &str, ms: u64| {
+        let found = count(record, key);
+        assert!(found >= ms * 1_000_000, "{key} is {found} ns, not {ms} ms: {arrived}");
+    };
+    at_least(&arrived["one_way_delay"], "min_ns", 20);
+    at_least(&arrived["one_way_delay"], "p90_ns", 40);
+    assert_eq!(count(&arrived["delay_variation"]["packet"], "min_ns"), 0);
+    assert_eq!(count(&arrived["delay_variation"]["inter_packet"], "count"), 19);
+    assert_eq!(count(arrived, "lost_datagrams"), 0);
+}
