@@ -2,12 +2,12 @@
 
 use std::{
     ffi::CString,
-    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs},
+    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6},
 };
 
-use meter::{Error, Result};
+use meter::{Error, Result, address};
 
-/// The first address of `HOST:PORT`; IPv6 in brackets, a scope by name or number: `[fe80::1%eth0]:9`.
+/// The address of `HOST:PORT` (see [`meter::address`]); IPv6 in brackets, a scope by name or number: `[fe80::1%eth0]:9`.
 ///
 /// # Errors
 /// When the text is no target, the name is unknown (exit code 2), or the address is refused by
@@ -15,16 +15,7 @@ use meter::{Error, Result};
 pub fn resolve(text: &str, allow_public: bool) -> Result<SocketAddr> {
     let address = match scoped(text) {
         Some(address) => address?,
-        None => text
-            .to_socket_addrs()
-            .map_err(|error| {
-                Error::bad_arguments(format!(
-                    "`{text}` is not a target; write HOST:PORT, such as 192.168.1.2:5010 or [fd00::2]:5010"
-                ))
-                .with_source(error)
-            })?
-            .next()
-            .ok_or_else(|| Error::bad_arguments(format!("`{text}` has no address")))?,
+        None => address::resolve(text)?,
     };
     check(address, allow_public)?;
     Ok(address)

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -205,23 +205,15 @@ fn refused(name: &str, because: Refusal, reason: &str) -> Error {
     }
 }
 
-/// Connects to the first address of `server` that answers.
+/// Connects to `server`, a HOST:PORT as [`meter::address`] reads it.
 fn connect(server: &str) -> Result<(TcpStream, SocketAddr)> {
-    let addresses = server.to_socket_addrs().map_err(|error| {
-        Error::bad_arguments(format!("`{server}` is no HOST:PORT that can be found")).with_source(error)
-    })?;
-    let mut last = None;
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, CONNECT_LIMIT) {
-            Ok(stream) => return Ok((stream, address)),
-            Err(error) => last = Some(error),
+    let address = meter::address::resolve(server)?;
+    match TcpStream::connect_timeout(&address, CONNECT_LIMIT) {
+        Ok(stream) => Ok((stream, address)),
+        Err(error) => {
+            Err(Error::system(format!("connect to {server}; is `netprobe serve` running there?"), error))
         }
     }
-    let told = format!("connect to {server}; is `netprobe serve` running there?");
-    Err(match last {
-        Some(error) => Error::system(told, error),
-        None => Error::bad_arguments(format!("`{server}` has no address")),
-    })
 }
 
 fn parse_cookie(text: &str) -> Option<Cookie> {
