@@ -147,15 +147,21 @@ impl Netlink {
         let mut body = vec![family(ip), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         body[4..8].copy_from_slice(&interface.to_ne_bytes());
         attribute(&mut body, libc::NDA_DST, &octets(ip));
-        let mut resolve = body.clone();
-        resolve[10] = NTF_USE;
-        let create = (libc::NLM_F_CREATE | libc::NLM_F_ACK) as u16;
-        self.ask(libc::RTM_NEWNEIGH, create, &resolve).map_err(failed)?;
+        let mut resolve = Some(body.clone());
         while Instant::now() < deadline {
-            let answer = self.ask(libc::RTM_GETNEIGH, 0, &body).map_err(failed)?;
+            // ENOENT: the kernel has never heard of it.
+            let answer = match self.ask(libc::RTM_GETNEIGH, 0, &body) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Vec::new(),
+                answer => answer.map_err(failed)?,
+            };
             let hardware = find(answer.get(12..).unwrap_or_default(), libc::NDA_LLADDR);
             if let Some(address) = hardware.and_then(|bytes| bytes.first_chunk()) {
                 return Ok(*address);
+            }
+            if let Some(mut request) = resolve.take() {
+                request[10] = NTF_USE;
+                let create = (libc::NLM_F_CREATE | libc::NLM_F_ACK) as u16;
+                self.ask(libc::RTM_NEWNEIGH, create, &request).map_err(failed)?;
             }
             std::thread::sleep(Duration::from_millis(5));
         }

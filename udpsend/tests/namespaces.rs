@@ -38,11 +38,6 @@ fn every_method_puts_on_the_link_exactly_what_it_says() {
             }
         }
     }
-    let checksum_errors =
-        lab.receiver.shell("grep -E 'Udp6?InCsumErrors|^Udp:' /proc/net/snmp6 /proc/net/snmp");
-    let words: Vec<&str> = checksum_errors.split_ascii_whitespace().collect();
-    let at = words.iter().position(|word| *word == "Udp6InCsumErrors").map(|at| words[at + 1]);
-    assert_eq!(at, Some("0"), "{checksum_errors}");
 }
 
 #[test]
@@ -53,7 +48,7 @@ fn with_segmentation_offload_frames_are_fewer_than_datagrams() {
         .sender
         .udpsend(&format!("{RECEIVER}:5010 --method gso --burst 64 --burst-period 10ms --datagrams 640"));
     let arrived = sink.finish();
-    assert_eq!(count(arrived.summary(), "delivered_datagrams"), 640, "{:?}", sent);
+    assert_eq!(count(arrived.summary(), "delivered_datagrams"), 640, "{sent:?}");
     assert_eq!(frames(sent.summary(), "vs", "tx_frames"), 10);
     assert_eq!(frames(arrived.summary(), "vr", "rx_frames"), 10);
 }
