@@ -17,24 +17,17 @@ mod tests;
 mod view;
 mod write;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use input::Input;
 use summary::Summary;
-
-/// Name of the statistics in a results folder.
-pub const SUMMARY_FILE: &str = "summary.json";
-/// Name of the page in a results folder.
-pub const PAGE_FILE: &str = "report/index.html";
 
 /// A report that was made.
 pub struct Report {
     input: Input,
     /// The statistics, as in `summary.json`.
     pub summary: Summary,
-    /// The page.
-    pub page: PathBuf,
 }
 
 /// Makes summary, table of runs, page, Markdown and figures of a results folder from its plan and journal.
@@ -55,12 +48,12 @@ pub fn make(folder: &Path) -> Result<Report> {
     for figure in probes.iter().flat_map(|(_, figures)| figures) {
         write::put(folder, &format!("report/figures/{}.svg", figure.name), &figure.file())?;
     }
-    write::put(folder, PAGE_FILE, &html::page(&input, &summary, &probes))?;
+    write::put(folder, "report/index.html", &html::page(&input, &summary, &probes))?;
     write::put(folder, "report/summary.md", &markdown::page(&input, &summary))?;
     write::put(folder, "runs.csv", &csv::runs(&input))?;
-    write::put(folder, SUMMARY_FILE, &(serde_json::to_string_pretty(&summary)? + "\n"))?;
+    write::put(folder, "summary.json", &(serde_json::to_string_pretty(&summary)? + "\n"))?;
     drop(probes);
-    Ok(Report { page: folder.join(PAGE_FILE), input, summary })
+    Ok(Report { input, summary })
 }
 
 /// One table per probe for a terminal of `width` columns.

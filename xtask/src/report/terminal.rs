@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let lines = "disk\nCell               N    Min–max\n                             s\ndisk/native/none  50  19.1–19.2\n";
+        let lines = "disk\n\
+                     Cell               N    Min–max\n                              s\n\
+                     disk/native/none  50  19.1–19.2\n";
         assert_eq!(show(table(), 80), lines);
     }
 

@@ -134,7 +134,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_description_does_not_depend_on_the_order(mut runs in prop::collection::vec(-1e6..1e6_f64, 1..60)) {
+        fn a_description_does_not_depend_on_the_order(
+            mut runs in prop::collection::vec(-1e6..1e6_f64, 1..60),
+        ) {
             let before = describe(&runs).unwrap();
             runs.reverse();
             let after = describe(&runs).unwrap();

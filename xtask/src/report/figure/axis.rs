@@ -59,15 +59,15 @@ impl Axis {
         value < self.low
     }
 
-    /// The places of both ends.
-    pub fn ends(&self) -> (f64, f64) {
-        (self.from, self.to)
+    /// Whether any of `low` to `high` is between the ends.
+    pub fn overlaps(&self, low: f64, high: f64) -> bool {
+        low <= self.high && high >= self.low
     }
 
-    /// Round numbers on the axis, rising: one for about 70 units across or 40 upwards.
+    /// Round numbers on the axis, rising: one for about 60 units across or 40 upwards.
     pub fn ticks(&self) -> Vec<f64> {
         let upwards = self.to < self.from;
-        let wanted = ((self.to - self.from).abs() / if upwards { 40.0 } else { 70.0 }).clamp(2.0, 8.0);
+        let wanted = ((self.to - self.from).abs() / if upwards { 40.0 } else { 62.0 }).clamp(2.0, 8.0);
         let decades = if self.logarithmic { (self.high / self.low).log10() } else { 0.0 };
         if decades < 0.9 {
             return steps(self.low, self.high, step(self.high - self.low, wanted));
@@ -124,11 +124,11 @@ fn ends(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
     })
 }
 
-/// A step of 1, 2 or 5 times a power of ten that divides `length` into at most `wanted` parts or so.
+/// A step of 1, 2 or 5 times a power of ten that divides `length` into about `wanted` parts.
 fn step(length: f64, wanted: f64) -> f64 {
     let raw = length / wanted;
     let power = 10_f64.powf(raw.log10().floor());
-    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= raw * 0.999).unwrap_or(10.0);
+    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= raw * 0.75).unwrap_or(10.0);
     factor * power
 }
 
@@ -147,7 +147,9 @@ mod tests {
     #[test]
     fn ticks_are_round() {
         let axis = Axis::exactly((0.0, 10.0), (0.0, 500.0));
-        assert_eq!(axis.ticks(), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+        assert_eq!(axis.ticks(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]);
+        let axis = Axis::exactly((0.0, 10.0), (0.0, 200.0));
+        assert_eq!(axis.ticks(), [0.0, 5.0, 10.0]);
         let axis = Axis::logarithmic([0.011, 90.0], (0.0, 500.0));
         assert_eq!(axis.ticks(), [0.01, 0.1, 1.0, 10.0, 100.0]);
     }

@@ -30,7 +30,7 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
     let most = probe.cells.iter().map(|cell| cell.runs.len()).max().unwrap_or(1) as f64;
     let mut svg = Svg::new();
     draw_legend(&mut svg, probe, LEFT, 40.0);
-    let width = ((WIDTH - LEFT - 8.0) - APART * (attachments.len() - 1) as f64) / attachments.len() as f64;
+    let width = ((WIDTH - LEFT - 20.0) - APART * (attachments.len() - 1) as f64) / attachments.len() as f64;
     let (upper, lower) = ((78.0, 78.0 + PANEL), (78.0 + PANEL + 52.0, 78.0 + 2.0 * PANEL + 52.0));
     let share = Axis::exactly((0.0, 1.0), (upper.1, upper.0));
     let above = Axis::logarithmic([0.5 / most, 1.0], (lower.1, lower.0));
@@ -53,18 +53,19 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
         above.draw_left(&mut svg, (left, left + width), |tick| show(format!("{} %", short(tick * 100.0))));
         for cell in cells {
             let steps = stats::distribution(&cell.runs);
-            draw_steps(&mut svg, probe, cell, &steps, &axis, &share, |share| Some(share));
+            draw_steps(&mut svg, probe, cell, &steps, &axis, &share, Some);
             let beyond = |share: f64| Some(1.0 - share).filter(|beyond| *beyond > 1e-9);
             draw_steps(&mut svg, probe, cell, &steps, &axis, &above, beyond);
         }
     }
     let words = Words {
         kind: "distribution",
-        title: format!("Distribution: {} of {}", probe.main.name, probe.name),
-        description: "Empirical distribution of the runs of each cell, and its complement on logarithmic axes.".into(),
-        caption: "Above: share of runs that are at most as large. Below: share of runs that are larger, both axes logarithmic; each line \
-                  ends where one run is left, so nothing is drawn that the number of runs can't support. Each column has its own \
-                  range."
+        title: format!("{}: distribution of {}", probe.name, probe.main.name),
+        description: "Empirical distribution of the runs of each cell, and its complement on log axes."
+            .into(),
+        caption: "Above: share of runs that are at most as large. Below: share of runs that are larger, \
+                  both axes logarithmic; each line ends where one run is left, so nothing is drawn that \
+                  the number of runs can't support. Each column has its own range."
             .into(),
     };
     Some(finish(probe, words, svg, lower.1 + 42.0))

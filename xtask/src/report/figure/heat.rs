@@ -45,11 +45,12 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
     let baseline = probe.summary.baseline.as_deref().unwrap_or("the baseline");
     let words = Words {
         kind: "heat",
-        title: format!("{} of {} as a ratio to {baseline}", probe.main.name, probe.name),
+        title: format!("{}: {} as a ratio to {baseline}", probe.name, probe.main.name),
         description: said.join("; "),
         caption: format!(
-            "Ratio of means, and the change in percent with its 95 % interval; compared with {}. {} “?” marks cells whose \
-             interval of the difference holds zero; combinations left blank are not part of the plan.",
+            "Ratio of means, and the change in percent with its 95 % interval; compared with {}. {} “?” \
+             marks cells whose interval of the difference holds zero; combinations left blank are not part \
+             of the plan.",
             probe.comparison(),
             match probe.main.better {
                 Better::Neither => "Orange is more than the baseline, green less.",
@@ -97,5 +98,5 @@ fn draw_cell(
         }
         _ => number::percent_change(ratio.value),
     };
-    svg.text((middle, y + 35.0), Anchor::Middle, "num", &percent);
+    svg.text((middle, y + 35.0), Anchor::Middle, "number", &percent);
 }

@@ -4,12 +4,14 @@ use super::{
     Figure, Words,
     axis::Axis,
     finish,
+    panels::Panels,
     rows::Rows,
     svg::{Anchor, Shape, Svg, WIDTH, cut},
 };
 use crate::report::{
     input::interrupts_metric,
     number,
+    summary::CostSummary,
     view::{Cell, Probe},
 };
 
@@ -24,7 +26,7 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
     }
     let mut svg = Svg::new();
     let top = 44.0 + 16.0 * sources.len() as f64;
-    let rows = Rows::new(probe, top, ROW, 404.0);
+    let rows = Rows::new(probe, top, ROW, 470.0);
     for (index, source) in sources.iter().enumerate() {
         let y = 40.0 + 16.0 * index as f64;
         svg.marks(Shape::of_series(index), &[(rows.plot.0 + 6.0, y)], 4.0, &format!("s{}", index % 8));
@@ -49,11 +51,12 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
         .collect();
     let words = Words {
         kind: "interrupts",
-        title: format!("Interrupts and what one costs: {}", probe.name),
+        title: format!("{}: interrupts, and what one costs", probe.name),
         description: format!("Mean interrupts per run: {}. Cost: {}.", means.join("; "), costs.join("; ")),
-        caption: "Left: interrupts of each run, machine-wide counts of the sources named; the number is the mean. Right: (elapsed − work × \
-                  the baseline's elapsed per work) / interrupts, with its 95 % interval; hollow diamonds are published costs. A cost is \
-                  withheld where interrupts are too near zero to divide by."
+        caption: "Left: interrupts of each run, machine-wide counts of the sources named; the number is \
+                  the mean. Right: (elapsed − work × the baseline's elapsed per work) / interrupts, with \
+                  its 95 % interval; hollow diamonds are published costs. A cost is withheld where \
+                  interrupts are too near zero to divide by."
             .into(),
     };
     Some(finish(probe, words, svg, rows.span.1 + 40.0))
@@ -111,39 +114,45 @@ fn draw_counts(
 
 /// The costs with their intervals, right of the counts; in words, what they say.
 fn draw_costs(svg: &mut Svg, probe: &Probe, rows: &Rows) -> Vec<String> {
-    let place = (rows.plot.1 + 84.0, WIDTH - 100.0);
-    let known = probe.cells.iter().filter_map(|cell| cell.summary.cost_per_interrupt.as_ref());
-    let ends = known
-        .flat_map(|cost| [cost.us, cost.interval.map(|i| i.low), cost.interval.map(|i| i.high)])
-        .flatten();
-    let published = |cell: &Cell| cell.summary.published.as_ref()?.cost_us;
-    let ends: Vec<f64> = ends.chain(probe.cells.iter().filter_map(published)).collect();
-    if ends.is_empty() {
+    let place = (rows.plot.1 + 84.0, WIDTH - 84.0);
+    let values: Vec<Vec<f64>> = probe.cells.iter().map(costs_of).collect();
+    if values.iter().all(Vec::is_empty) {
         svg.text((place.0, rows.span.0 + 14.0), Anchor::Start, "small", "no cost can be derived");
         return vec!["none".into()];
     }
-    let axis = Axis::around(ends.into_iter().chain([0.0]), place);
-    let labels = axis.labels("1");
-    axis.draw_below(svg, rows.span, "cost per interrupt (µs)", |tick| labels.show(tick));
-    svg.line((axis.at(0.0), rows.span.0), (axis.at(0.0), rows.span.1), "reference");
+    let panels = Panels::new(rows, place, &values, 0.0);
+    panels.draw(svg, "cost (µs)", "1");
     let mut said = Vec::new();
     for (cell, y) in rows.cells(probe) {
-        if let Some(us) = published(cell) {
-            svg.marks(Shape::Diamond, &[(axis.at(us), y)], 4.5, "hollow");
-        }
         let cost = cell.summary.cost_per_interrupt.as_ref();
-        let Some(us) = cost.and_then(|cost| cost.us) else {
-            let text = if cost.is_some() { "withheld" } else { "" };
-            svg.text((WIDTH - 90.0, y + 4.0), Anchor::Start, "small", text);
-            continue;
-        };
-        if let Some(interval) = cost.and_then(|cost| cost.interval) {
-            svg.line((axis.at(interval.low), y), (axis.at(interval.high), y), "interval");
+        if let Some(us) = published(cell) {
+            panels.mark(svg, Shape::Diamond, us, y, "hollow");
         }
-        svg.marks(Shape::Circle, &[(axis.at(us), y)], 3.6, "mean");
-        let text = format!("{}\u{a0}µs", number::fixed(us, 2));
-        said.push(format!("{} {text}", cell.summary.name));
-        svg.text((WIDTH - 90.0, y + 4.0), Anchor::Start, "num", &text);
+        if let Some(interval) = cost.and_then(|cost| cost.interval) {
+            panels.interval(svg, (interval.low, interval.high), y);
+        }
+        let text = match cost {
+            Some(CostSummary { us: Some(us), .. }) => {
+                panels.mark(svg, Shape::Circle, *us, y, "mean");
+                said.push(format!("{} {} µs", cell.summary.name, number::fixed(*us, 2)));
+                format!("{}\u{a0}µs", number::fixed(*us, 2))
+            }
+            Some(_) => "withheld".into(),
+            None => String::new(),
+        };
+        svg.text((WIDTH, y + 4.0), Anchor::End, "num", &text);
     }
     said
+}
+
+/// A cell's cost, the ends of its interval, and the published cost.
+fn costs_of(cell: &Cell) -> Vec<f64> {
+    let cost = cell.summary.cost_per_interrupt.as_ref();
+    let interval = cost.and_then(|cost| cost.interval).map(|interval| [interval.low, interval.high]);
+    let known = cost.and_then(|cost| cost.us).into_iter().chain(interval.into_iter().flatten());
+    known.chain(published(cell)).collect()
+}
+
+fn published(cell: &Cell) -> Option<f64> {
+    cell.summary.published.as_ref()?.cost_us
 }

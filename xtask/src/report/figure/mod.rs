@@ -6,6 +6,7 @@ mod distribution;
 mod heat;
 mod interrupts;
 mod order;
+mod panels;
 mod published;
 mod rows;
 mod runs;
@@ -74,7 +75,7 @@ fn finish(probe: &Probe, words: Words, mut svg: Svg, bottom: f64) -> Figure {
     let Words { kind, title, description, caption } = words;
     svg.text((0.0, 18.0), Anchor::Start, "title", &title);
     let platform = format!("Platform: {}", probe.summary.platform);
-    svg.text((WIDTH, bottom + 14.0), Anchor::End, "small", &cut(&platform, 140));
+    svg.text((0.0, bottom + 14.0), Anchor::Start, "small", &cut(&platform, 140));
     let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' };
     let name: String = probe.name.chars().map(safe).chain(['-']).chain(kind.chars()).collect();
     Figure { name, title, description, caption, body: svg.into_body(), height: bottom + 20.0 }

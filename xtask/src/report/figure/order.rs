@@ -50,11 +50,11 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
     }
     let words = Words {
         kind: "order",
-        title: format!("Order of execution: {} of {} against its cell's median", probe.main.name, probe.name),
+        title: format!("{}: {} in the order of execution", probe.name, probe.main.name),
         description: drift.map(in_words).unwrap_or_default(),
         caption: format!(
-            "Each run as its difference from the median of its own cell, so that drift of the machine shows across cells. Short \
-             lines at the foot are trials that did not complete. {}",
+            "Each run as its difference from the median of its own cell, so that drift of the machine \
+             shows across cells. Short lines at the foot are trials that did not complete. {}",
             drift.map(in_words).unwrap_or_default()
         ),
     };
@@ -67,7 +67,7 @@ pub fn draw_legend(svg: &mut Svg, probe: &Probe, left: f64, y: f64) {
     for load in probe.loads() {
         svg.marks(Shape::of_series(series_of(probe, load)), &[(x, y)], 4.0, &class_of(probe, load));
         svg.text((x + 9.0, y + 4.0), Anchor::Start, "label", load);
-        x += 30.0 + load.chars().count() as f64 * 7.0;
+        x += 36.0 + load.chars().count() as f64 * 7.4;
     }
 }
 

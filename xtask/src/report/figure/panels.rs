@@ -16,44 +16,42 @@ const WORTHWHILE: f64 = 3.0;
 /// The plots of one figure.
 pub struct Panels {
     axes: Vec<Axis>,
+    reference: f64,
     span: (f64, f64),
 }
 
 impl Panels {
-    /// Plots that hold the values of each cell and the `reference`, beside the rows' names.
-    pub fn new(rows: &Rows, cells: &[Vec<f64>], reference: f64) -> Self {
+    /// Plots from `left` to `right` that hold the values of each cell and the `reference`.
+    pub fn new(rows: &Rows, (left, right): (f64, f64), cells: &[Vec<f64>], reference: f64) -> Self {
         let all = cells.iter().flatten().copied().chain([reference]);
         let axes = match close_together(cells, reference) {
             Some(close) => {
-                let (left, right) = rows.plot;
                 let border = left + (right - left) * OVERVIEW;
                 vec![
                     Axis::around(all, (left, border)),
                     Axis::around([close.0, close.1], (border + APART, right)),
                 ]
             }
-            None => vec![Axis::around(all, rows.plot)],
+            None => vec![Axis::around(all, (left, right))],
         };
-        Self { axes, span: rows.span }
+        Self { axes, reference, span: rows.span }
     }
 
-    /// Draws axes and the line of reference.
-    pub fn draw(&self, svg: &mut Svg, label: &str, reference: f64, show: impl Fn(&Axis, f64) -> String) {
+    /// Draws axes for numbers in `unit`, and the line of reference: signed numbers where it is zero.
+    pub fn draw(&self, svg: &mut Svg, label: &str, unit: &str) {
         for (index, axis) in self.axes.iter().enumerate() {
+            let scale = axis.labels(unit);
             let label = if index == 0 { label } else { "enlarged" };
-            axis.draw_below(svg, self.span, label, |tick| show(axis, tick));
-            svg.line((axis.at(reference), self.span.0), (axis.at(reference), self.span.1), "reference");
+            let show = |tick| if self.reference == 0.0 { scale.show_signed(tick) } else { scale.show(tick) };
+            axis.draw_below(svg, self.span, &format!("{label}{}", scale.in_brackets()), show);
+            let x = axis.at(self.reference);
+            svg.line((x, self.span.0), (x, self.span.1), "reference");
         }
-    }
-
-    /// The unit of the first plot, in brackets.
-    pub fn unit(&self, unit: &str) -> String {
-        self.axes[0].labels(unit).in_brackets()
     }
 
     /// Draws an interval, as far as it is inside.
     pub fn interval(&self, svg: &mut Svg, (low, high): (f64, f64), y: f64) {
-        for axis in self.axes.iter().filter(|axis| axis.holds(low) || axis.holds(high)) {
+        for axis in self.axes.iter().filter(|axis| axis.overlaps(low, high)) {
             svg.line((axis.at(low), y), (axis.at(high), y), "interval");
         }
     }
@@ -65,15 +63,11 @@ impl Panels {
             if axis.holds(value) {
                 svg.marks(shape, &[(x, y)], 4.5, class);
             } else {
-                let (anchor, arrow) = if axis.is_below(value) { (Anchor::Start, "◂") } else { (Anchor::End, "▸") };
+                let (anchor, arrow) =
+                    if axis.is_below(value) { (Anchor::Start, "◂") } else { (Anchor::End, "▸") };
                 svg.text((x, y + 4.0), anchor, "soft", arrow);
             }
         }
-    }
-
-    /// Left end of the plots.
-    pub fn left(&self) -> f64 {
-        self.axes[0].ends().0
     }
 }
 
@@ -83,17 +77,20 @@ fn close_together(cells: &[Vec<f64>], reference: f64) -> Option<(f64, f64)> {
     let mut near: Vec<&Vec<f64>> = cells.iter().filter(|values| !values.is_empty()).collect();
     let range = |cells: &[&Vec<f64>]| {
         let values = cells.iter().flat_map(|values| values.iter().copied()).chain([reference]);
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (value.min(low), value.max(high)))
+        values
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (value.min(low), value.max(high)))
     };
     let length = |(low, high): (f64, f64)| high - low;
     let mut accepted = range(&near);
     let mut close = None;
     for _ in 0..near.len() / 3 {
         let without = |index: usize| {
-            let rest: Vec<&Vec<f64>> = near.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, v)| *v).collect();
+            let rest: Vec<&Vec<f64>> =
+                near.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, v)| *v).collect();
             range(&rest)
         };
-        let drop = (0..near.len()).min_by(|one, other| length(without(*one)).total_cmp(&length(without(*other))))?;
+        let drop =
+            (0..near.len()).min_by(|one, other| length(without(*one)).total_cmp(&length(without(*other))))?;
         near.remove(drop);
         let rest = range(&near);
         if length(rest) > 0.0 && length(rest) * WORTHWHILE <= length(accepted) {

@@ -29,6 +29,8 @@ pub fn variance(probe: &Probe) -> Option<Figure> {
     let label = format!("variance of {}{}, logarithmic", probe.main.name, scale.in_brackets());
     axis.draw_below(&mut svg, rows.span, &label, |tick| scale.compact(tick));
     rows.draw_names(&mut svg, probe);
+    svg.text((rows.beside(), 26.0), Anchor::Start, "small", "std deviation");
+    svg.text((rows.beside() + 150.0, 26.0), Anchor::End, "small", "variance");
     let mut said = Vec::new();
     for (cell, y) in rows.cells(probe) {
         let Some(variance) = cell.metric.variance.filter(|variance| *variance > 0.0) else {
@@ -42,23 +44,21 @@ pub fn variance(probe: &Probe) -> Option<Figure> {
         let shape = Shape::of_series(series_of(probe, load));
         svg.marks(shape, &[(axis.at(variance), y)], 4.5, &class_of(probe, load));
         let stdev = Scale::of(&probe.main.unit, variance.sqrt(), 3).with_unit(variance.sqrt());
-        let ratio =
-            cell.metric.variance_ratio.map(|ratio| format!("  ×\u{a0}{}", number::ratio(ratio.value)));
         said.push(format!("{} standard deviation {stdev}", cell.summary.name));
-        svg.text(
-            (rows.plot.1 + 12.0, y + 4.0),
-            Anchor::Start,
-            "num",
-            &format!("s = {stdev}{}", ratio.unwrap_or_default()),
-        );
+        svg.text((rows.beside(), y + 4.0), Anchor::Start, "num", &stdev);
+        if let Some(ratio) = cell.metric.variance_ratio {
+            let ratio = format!("×\u{a0}{}", number::ratio(ratio.value));
+            svg.text((rows.beside() + 150.0, y + 4.0), Anchor::End, "num", &ratio);
+        }
     }
     let words = Words {
         kind: "variance",
-        title: format!("Spread: variance of {} of {}", probe.main.name, probe.name),
+        title: format!("{}: variance of {}", probe.name, probe.main.name),
         description: said.join("; "),
-        caption: "Variance of the runs of each cell with its 95 % interval; beside it the standard deviation s and, after ×, \
-                  the variance as a multiple of the baseline's."
-            .into(),
+        caption:
+            "Variance of the runs of each cell with its 95 % interval; beside it the standard deviation and, \
+                  after ×, the variance as a multiple of the baseline's."
+                .into(),
     };
     Some(finish(probe, words, svg, rows.span.1 + 40.0))
 }
@@ -93,7 +93,7 @@ pub fn range(probe: &Probe) -> Option<Figure> {
     }
     let words = Words {
         kind: "range",
-        title: format!("Range: largest less smallest {} of {}", probe.main.name, probe.name),
+        title: format!("{}: range of {}, largest less smallest", probe.name, probe.main.name),
         description: said.join("; "),
         caption: "The range grows with the number of runs, so compare only cells with the same N.".into(),
     };

@@ -100,11 +100,11 @@ impl Svg {
 
     /// A rectangle filled in part: `strength` from 0 to 1.
     pub fn tint(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), class: &str, strength: f64) {
-        let [x, y, width, height] = [x, y, width, height].map(short);
+        let [x, y, width, height, strength] = [x, y, width, height, strength].map(short);
         let _ = writeln!(
             self.body,
-            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"3\" class=\"{class}\" fill-opacity=\"{}\"/>",
-            short(strength)
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"3\" class=\"{class}\" \
+             fill-opacity=\"{strength}\"/>",
         );
     }
 

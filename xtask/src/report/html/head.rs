@@ -12,6 +12,7 @@ use crate::{
         summary::Summary,
         view::{Cell, Probe},
     },
+    stats,
 };
 
 /// Differences listed at a glance.
@@ -25,6 +26,7 @@ pub fn header(input: &Input, summary: &Summary) -> Markup {
         .filter(|&&outcome| outcomes.of(outcome) > 0)
         .map(|&outcome| format!("{} {}", outcomes.of(outcome), outcome.name()))
         .collect();
+    let completed = format!("{} of {}", outcomes.completed, summary.trials_planned);
     let complete = summary.cells.iter().filter(|cell| cell.n >= cell.planned).count();
     let took = input
         .trials
@@ -36,12 +38,12 @@ pub fn header(input: &Input, summary: &Summary) -> Markup {
             h1 { (summary.title) }
             p.platform { strong { "Platform:" } " " (summary.platform) }
             dl.facts {
-                div { dt { "Trials completed" } dd { (outcomes.completed) " of " (summary.trials_planned) @if !others.is_empty() { span.soft { " (" (others.join(", ")) ")" } } } }
-                div { dt { "Cells complete" } dd { (complete) " of " (summary.cells.len()) } }
-                div { dt { "Baseline" } dd { (summary.baseline.as_deref().unwrap_or("none")) } }
-                div { dt { "Began" } dd { (number::utc(summary.started_wall_ns)) } }
-                @if let Some(took) = took { div { dt { "Took" } dd { (number::length(took)) } } }
-                div { dt { "Seed" } dd { (summary.seed) } }
+                (fact("Trials completed", &completed, &others.join(", ")))
+                (fact("Cells complete", &format!("{complete} of {}", summary.cells.len()), ""))
+                (fact("Baseline", summary.baseline.as_deref().unwrap_or("none"), ""))
+                (fact("Began", &number::utc(summary.started_wall_ns), ""))
+                @if let Some(took) = took { (fact("Took", &number::length(took), "")) }
+                (fact("Seed", &summary.seed.to_string(), ""))
             }
             @if !summary.notes.is_empty() {
                 aside.notes aria-label="Notes" {
@@ -53,13 +55,24 @@ pub fn header(input: &Input, summary: &Summary) -> Markup {
     }
 }
 
+fn fact(name: &str, value: &str, more: &str) -> Markup {
+    html! {
+        div {
+            dt { (name) }
+            dd { (value) @if !more.is_empty() { small { (more) } } }
+        }
+    }
+}
+
 /// Links to the sections.
 pub fn contents(probes: &[(Probe, Vec<Figure>)]) -> Markup {
     html! {
         nav aria-label="Contents" {
             ul {
                 li { a href="#glance" { "At a glance" } }
-                @for (probe, _) in probes { li { a href={ "#probe-" (anchor(probe.name)) } { (probe.name) } } }
+                @for (probe, _) in probes {
+                    li { a href={ "#probe-" (anchor(probe.name)) } { (probe.name) } }
+                }
                 li { a href="#loads" { "Loads" } }
                 li { a href="#incomplete" { "Not completed" } }
                 li { a href="#order" { "Order" } }
@@ -73,46 +86,58 @@ pub fn contents(probes: &[(Probe, Vec<Figure>)]) -> Markup {
 
 /// The differences that stand out, largest first.
 pub fn at_a_glance(summary: &Summary, probes: &[(Probe, Vec<Figure>)]) -> Markup {
-    let mut clear: Vec<(&Probe, &Cell, f64)> = Vec::new();
-    let mut undecided = 0;
-    let mut equal = 0;
-    for (probe, _) in probes {
-        for cell in &probe.cells {
-            match (cell.metric.verdict, cell.metric.ratio) {
-                (Some("higher" | "lower"), Some(ratio)) => clear.push((probe, cell, ratio.value)),
-                (Some("no-difference"), _) => equal += 1,
-                (Some(_), _) => undecided += 1,
-                (None, _) => {}
-            }
-        }
-    }
-    clear.sort_by(|(_, _, one), (_, _, other)| other.ln().abs().total_cmp(&one.ln().abs()));
-    let silent = summary.cells.iter().filter(|cell| cell.n == 0).count();
+    let cells = || probes.iter().flat_map(|(probe, _)| probe.cells.iter().map(move |cell| (probe, cell)));
+    let ratio = |cell: &Cell| cell.metric.ratio.map_or(1.0, |ratio| ratio.value);
+    let mut clear: Vec<(&Probe, &Cell)> =
+        cells().filter(|(_, cell)| matches!(cell.metric.verdict, Some("higher" | "lower"))).collect();
+    clear.sort_by(|(_, one), (_, other)| ratio(other).ln().abs().total_cmp(&ratio(one).ln().abs()));
+    let rest = the_others(summary, cells().map(|(_, cell)| cell));
     html! {
         section #glance {
             h2 { "At a glance" }
             @if clear.is_empty() {
                 p { "No cell differs from the baseline beyond what its runs leave open." }
             } @else {
-                p { "The clearest differences from the baseline, of " (number::count(clear.len() as u64, "cell")) " whose interval does not hold zero:" }
-                ol.findings {
-                    @for (probe, cell, ratio) in clear.iter().take(LISTED) {
-                        li {
-                            a href={ "#probe-" (anchor(probe.name)) } { (cell.summary.name) }
-                            " · " (probe.main.name) " " strong { (number::percent_change(*ratio)) }
-                            @if let Some(interval) = cell.metric.ratio.and_then(|ratio| ratio.interval) {
-                                span.soft { " (" (number::percent_change(interval.low)) " to " (number::percent_change(interval.high)) ")" }
-                            }
-                        }
-                    }
+                p {
+                    "The clearest differences from the baseline, of "
+                    (number::count(clear.len() as u64, "cell")) " whose interval does not hold zero:"
                 }
+                ol.findings { @for (probe, cell) in clear.iter().take(LISTED) { (finding(probe, cell)) } }
             }
-            p.soft {
-                (number::count(equal, "cell")) " within ±" (summary.margin_percent) " % of the baseline; "
-                (number::count(undecided, "cell")) " undecided: more runs would tell"
-                @if silent > 0 { "; " (number::count(silent as u64, "cell")) " without any completed trial" }
-                "."
+            @if !rest.is_empty() { p.soft { "Of the others, " (rest.join("; ")) "." } }
+        }
+    }
+}
+
+fn finding(probe: &Probe, cell: &Cell) -> Markup {
+    let ratio = cell.metric.ratio;
+    html! {
+        li {
+            a href={ "#probe-" (anchor(probe.name)) } { (cell.summary.name) } " · " (probe.main.name) " "
+            @if let Some(ratio) = ratio { strong { (number::percent_change(ratio.value)) } }
+            @if let Some(interval) = ratio.and_then(|ratio| ratio.interval) {
+                @let [low, high] = [interval.low, interval.high].map(number::percent_change);
+                span.soft { " (" (low) " to " (high) ")" }
             }
         }
     }
+}
+
+/// What became of the cells without a clear difference, in words.
+fn the_others<'a>(summary: &Summary, cells: impl Iterator<Item = &'a Cell<'a>>) -> Vec<String> {
+    let verdicts: Vec<&str> = cells.filter_map(|cell| cell.metric.verdict).collect();
+    let with = |verdict: &str| verdicts.iter().filter(|found| **found == verdict).count();
+    let silent = summary.cells.iter().filter(|cell| cell.n == 0).count();
+    let too_few = summary.cells.iter().filter(|cell| (1..stats::LEAST_RUNS as u64).contains(&cell.n)).count();
+    let parts = [
+        (with("no-difference"), format!("within ±{} % of the baseline", summary.margin_percent)),
+        (with("undecided"), "undecided, where more runs would tell".into()),
+        (too_few, format!("with fewer than {} runs, too few for an interval", stats::LEAST_RUNS)),
+        (silent, "without any completed trial".into()),
+    ];
+    parts
+        .into_iter()
+        .filter(|(cells, _)| *cells > 0)
+        .map(|(cells, words)| format!("{} {words}", number::count(cells as u64, "cell")))
+        .collect()
 }

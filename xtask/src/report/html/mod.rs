@@ -36,6 +36,7 @@ pub fn page(input: &Input, summary: &Summary, probes: &[(Probe, Vec<Figure>)]) -
                     (head::contents(probes))
                     (head::at_a_glance(summary, probes))
                     @for (probe, figures) in probes { (sections::probe(probe, figures)) }
+                    (sections::conclusions(input))
                     (sections::loads(input))
                     (sections::incomplete(input, summary))
                     (provenance::order(input, summary, probes))
@@ -43,7 +44,12 @@ pub fn page(input: &Input, summary: &Summary, probes: &[(Probe, Vec<Figure>)]) -
                     (sections::method(summary))
                     (provenance::machine(input))
                 }
-                footer { p { "Made from " code { "plan.toml" } " and " code { "journal.jsonl" } " alone by iomatrix " (input.header.version) "." } }
+                footer {
+                    p {
+                        "Made from " code { "plan.toml" } " and " code { "journal.jsonl" }
+                        " alone. Measured with iomatrix " (input.header.version) "."
+                    }
+                }
             }
         }
     };
@@ -56,19 +62,49 @@ fn table(table: &Table) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(table.caption) {
             table class=[table.mono.then_some("mono")] {
-                caption { (table.caption) }
-                thead { tr { @for (index, column) in table.head.iter().enumerate() { th scope="col" class=[class(index)] { (column.title) } } } }
+                caption { span { (table.caption) } }
+                thead {
+                    tr {
+                        @for (index, column) in table.head.iter().enumerate() {
+                            th scope="col" class=[class(index)] { (column.title) }
+                        }
+                    }
+                }
                 tbody {
                     @for row in &table.rows {
                         tr {
-                            @for (index, field) in row.iter().enumerate() {
-                                @if index == 0 { th scope="row" { (field) } } @else { td class=[class(index)] { (field) } }
+                            @for (index, text) in row.iter().enumerate() {
+                                @if index == 0 {
+                                    th scope="row" { (text) }
+                                } @else {
+                                    td class=[class(index).or(short(text))] { (field(text)) }
+                                }
                             }
                         }
                     }
                 }
             }
         }
+    }
+}
+
+/// The class of a field that is not to be broken into lines.
+fn short(text: &str) -> Option<&'static str> {
+    (text.chars().count() <= 24).then_some("s")
+}
+
+/// A word or more as a sentence: capital first, full stop last.
+fn sentence(text: &str) -> String {
+    let mut characters = text.trim_end_matches('.').chars();
+    let first: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
+    first + characters.as_str() + "."
+}
+
+/// A field; its second line, if any, small below the first.
+fn field(text: &str) -> Markup {
+    match text.split_once('\n') {
+        Some((first, second)) => html! { (first) small { (second) } },
+        None => html! { (text) },
     }
 }
 

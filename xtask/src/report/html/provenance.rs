@@ -23,14 +23,17 @@ pub fn order(input: &Input, summary: &Summary, probes: &[(Probe, Vec<Figure>)]) 
         section #order {
             h2 { "Order of trials" }
             p {
-                "The order was shuffled with seed " strong { (summary.seed) } "; the same seed and plan give the same order. Of "
-                (number::count(summary.trials_planned, "trial")) " planned the journal has "
-                (number::count(input.trials.len() as u64, "line")) ", repeated attempts included."
+                "Blocks of one repetition of every cell, each block shuffled with seed "
+                strong { (summary.seed) } ": the same seed and plan give the same order. Of "
+                (number::count(summary.trials_planned, "trial"))
+                " planned the journal has " (number::count(input.trials.len() as u64, "line"))
+                ", repeated attempts included."
             }
-            @if !probes.is_empty() {
-                dl.plain {
-                    @for (probe, _) in probes {
-                        @if let Some(drift) = summary.drift.get(probe.name) { dt { (probe.name) } dd { (drift_in_words(drift)) } }
+            dl.plain {
+                @for (probe, _) in probes {
+                    @if let Some(drift) = summary.drift.get(probe.name) {
+                        dt { (probe.name) }
+                        dd { (drift_in_words(drift)) }
                     }
                 }
             }
@@ -40,40 +43,56 @@ pub fn order(input: &Input, summary: &Summary, probes: &[(Probe, Vec<Figure>)]) 
 
 /// The axes of the plan.
 pub fn axes(input: &Input) -> Markup {
-    let plan = &input.plan;
-    let used =
-        |pick: fn(&crate::plan::Cell) -> &String, name: &str| input.cells().any(|cell| pick(&cell) == name);
-    let attachments = plan.attachments.iter().filter(|(name, _)| used(|cell| &cell.attachment, name)).map(
-        |(name, spec)| {
-            vec![
-                if spec.baseline { format!("{name} (baseline)") } else { name.clone() },
-                spec.measured.get_ref().clone(),
-                word(&spec.disk),
-                word(&spec.network),
-                spec.about.clone(),
-            ]
-        },
-    );
-    let loads = plan.loads.iter().filter(|(name, _)| used(|cell| &cell.load, name)).map(|(name, spec)| {
-        let parts: Vec<String> = spec.parts.iter().map(command).collect();
-        vec![name.clone(), spec.about.clone(), if parts.is_empty() { NONE.into() } else { parts.join("; ") }]
-    });
-    let probes = plan.probes.iter().filter(|(name, _)| used(|cell| &cell.probe, name)).map(|(name, spec)| {
-        let own = format!("{} {}", spec.tool.get_ref(), words(&spec.args));
-        let others: Vec<String> = spec.with.iter().map(command).collect();
-        vec![name.clone(), own, if others.is_empty() { NONE.into() } else { others.join("; ") }]
-    });
-    let variables = plan.variables.iter().map(|(name, value)| vec![format!("{{{name}}}"), value.clone()]);
     html! {
         section #axes {
             h2 { "What was run" }
-            p { "The whole plan is in " a href="../plan.toml" { "plan.toml" } ", every trial in " a href="../runs.csv" { "runs.csv" } ", the statistics in " a href="../summary.json" { "summary.json" } "." }
-            (table(&data("Attachments: how the measured domain reaches its device.", &["Attachment", "Measured domain", "Disk", "Network", "What it is"], attachments.collect())))
-            (table(&data("Loads: what the neighbours did.", &["Load", "What it is", "Commands"], loads.collect())))
-            (table(&data("Probes: what was measured.", &["Probe", "Command", "Other ends"], probes.collect())))
-            @if !plan.variables.is_empty() { (table(&data("Words of the plan.", &["Word", "Value"], variables.collect()))) }
+            p {
+                "The whole plan is in " a href="../plan.toml" { "plan.toml" } ", every trial in "
+                a href="../runs.csv" { "runs.csv" } ", the statistics in "
+                a href="../summary.json" { "summary.json" } "."
+            }
+            (table(&attachments(input)))
+            (table(&loads(input)))
+            (table(&probes(input)))
+            @if !input.plan.variables.is_empty() { (table(&variables(input))) }
         }
     }
+}
+
+fn attachments(input: &Input) -> Table {
+    let used = |name: &str| input.cells().any(|cell| cell.attachment == name);
+    let rows = input.plan.attachments.iter().filter(|(name, _)| used(name)).map(|(name, spec)| {
+        vec![
+            if spec.baseline { format!("{name} (baseline)") } else { name.clone() },
+            spec.measured.get_ref().clone(),
+            word(&spec.disk),
+            word(&spec.network),
+            spec.about.clone(),
+        ]
+    });
+    let head = ["Attachment", "Measured domain", "Disk", "Network", "What it is"];
+    data("Attachments: how the measured domain reaches its device.", &head, rows.collect())
+}
+
+fn loads(input: &Input) -> Table {
+    let used = |name: &str| input.cells().any(|cell| cell.load == name);
+    let rows = input.plan.loads.iter().filter(|(name, _)| used(name));
+    let rows = rows.map(|(name, spec)| vec![name.clone(), spec.about.clone(), commands(&spec.parts)]);
+    data("Loads: what the neighbours did.", &["Load", "What it is", "Commands"], rows.collect())
+}
+
+fn probes(input: &Input) -> Table {
+    let used = |name: &str| input.cells().any(|cell| cell.probe == name);
+    let rows = input.plan.probes.iter().filter(|(name, _)| used(name)).map(|(name, spec)| {
+        let own = format!("{} {}", spec.tool.get_ref(), words(&spec.args));
+        vec![name.clone(), own, commands(&spec.with)]
+    });
+    data("Probes: what was measured.", &["Probe", "Command", "Other ends"], rows.collect())
+}
+
+fn variables(input: &Input) -> Table {
+    let rows = input.plan.variables.iter().map(|(name, value)| vec![format!("{{{name}}}"), value.clone()]);
+    data("Words of the plan.", &["Word", "Value"], rows.collect())
 }
 
 /// A word of the plan as it is written there.
@@ -81,8 +100,11 @@ fn word(value: &impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| Some(value.as_str()?.to_owned())).unwrap_or(NONE.into())
 }
 
-fn command(part: &PartSpec) -> String {
-    format!("{}: {} {}", part.domain.get_ref(), part.tool.get_ref(), words(&part.args))
+/// The commands of all parts, each with its domain.
+fn commands(parts: &[PartSpec]) -> String {
+    let command =
+        |part: &PartSpec| format!("{}: {} {}", part.domain.get_ref(), part.tool.get_ref(), words(&part.args));
+    if parts.is_empty() { NONE.into() } else { parts.iter().map(command).collect::<Vec<_>>().join("; ") }
 }
 
 fn words(args: &[toml::Spanned<String>]) -> String {
@@ -106,12 +128,14 @@ pub fn machine(input: &Input) -> Markup {
     let mut digests: Vec<Vec<String>> =
         header.tools_sha256.iter().map(|(tool, digest)| vec![tool.clone(), digest.clone()]).collect();
     digests.push(vec!["plan.toml".into(), header.plan_sha256.clone()]);
+    let head = ["Domain", "CPUs", "Asked for", "What it is"];
+    let cpus = data("CPUs of the domains: as they were, and as the plan asks.", &head, cpus.collect());
     let digests = Table { mono: true, ..data("SHA-256 of what ran.", &["File", "Digest"], digests) };
     html! {
         section #machine {
             h2 { "Machine and binaries" }
             (table(&data("The machine.", &["Fact", "Value"], facts)))
-            (table(&data("CPUs of the domains: as they were, and as the plan asks.", &["Domain", "CPUs", "Asked for", "What it is"], cpus.collect())))
+            (table(&cpus))
             (table(&digests))
         }
     }

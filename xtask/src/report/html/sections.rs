@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use super::{anchor, figure_of, table};
+use super::{anchor, figure_of, sentence, table};
 use crate::{
     report::{figure::Figure, input::Input, summary::Summary, table as tables, view::Probe},
     stats,
@@ -14,13 +14,15 @@ pub fn probe(probe: &Probe, figures: &[Figure]) -> Markup {
     html! {
         section id={ "probe-" (anchor(probe.name)) } {
             h2 { "Probe " (probe.name) }
-            @if !probe.spec.about.is_empty() { p.lead { (probe.spec.about) "." } }
+            @if !probe.spec.about.is_empty() { p.lead { (sentence(&probe.spec.about)) } }
             p {
                 "Shown: " strong { (probe.main.name) }
                 @if !probe.direction().is_empty() { " (" (probe.direction()) ")" }
                 ", compared with " (probe.comparison()) "."
             }
-            @if figures.is_empty() { p.alert { "No trial of this probe completed: there is nothing to draw." } }
+            @if figures.is_empty() {
+                p.alert { "No trial of this probe completed: there is nothing to draw." }
+            }
             @for figure in figures.iter().take(1) { (figure_of(figure)) }
             (table(&tables::results(probe)))
             @for figure in figures.iter().skip(1) { (figure_of(figure)) }
@@ -41,13 +43,26 @@ pub fn loads(input: &Input) -> Markup {
     html! {
         section #loads {
             h2 { "Did the loads run?" }
-            p { "A trial counts only when each part of its load reached what the plan asks for, before the probe began and over its run." }
+            p {
+                "A trial counts only when each part of its load reached what the plan asks for, before the "
+                "probe began and over its run. Trials that were invalid for that reason are in this table."
+            }
             @match tables::proofs(input) {
                 Some(proofs) => (table(&proofs)),
                 None => p { "No load of this plan has to prove itself, or no trial got that far." },
             }
-            @if let Some(published) = input.plan.published.as_ref().filter(|published| !published.conclusions.is_empty()) {
-                h3 { "What the published report concluded" }
+        }
+    }
+}
+
+/// What the published report concluded, to be held against the tables.
+pub fn conclusions(input: &Input) -> Markup {
+    let published = input.plan.published.as_ref().filter(|published| !published.conclusions.is_empty());
+    html! {
+        @if let Some(published) = published {
+            section #published {
+                h2 { "What the published report concluded" }
+                p.soft { (published.source) "." }
                 ul { @for conclusion in &published.conclusions { li { (conclusion) } } }
             }
         }
@@ -61,7 +76,10 @@ pub fn incomplete(input: &Input, summary: &Summary) -> Markup {
             h2 { "Not completed" }
             @match tables::incomplete(input) {
                 Some(incomplete) => {
-                    p { "Invalid, failed, timed-out and skipped trials are in no mean and no figure. An invalid trial is repeated once, so that a cell may have more trials than repetitions." }
+                    p {
+                        "Invalid, failed, timed-out and skipped trials are in no mean and no figure. An "
+                        "invalid trial is repeated once, so that a cell may have more trials than repetitions."
+                    }
                     (table(&incomplete))
                 }
                 None => p { "All " (summary.outcomes.completed) " trials completed." },
@@ -72,20 +90,34 @@ pub fn incomplete(input: &Input, summary: &Summary) -> Markup {
 
 /// How the numbers came about.
 pub fn method(summary: &Summary) -> Markup {
+    let (confidence, margin, least) = (summary.confidence_percent, summary.margin_percent, stats::LEAST_RUNS);
+    let rules = [
+        "The unit is the run: each trial gives one number per metric, and N counts runs, not operations."
+            .to_owned(),
+        format!(
+            "Intervals are {confidence} % intervals of a studentised bootstrap with a fixed seed, given \
+             from {least} runs on. Each stands for itself: they are not widened for the number of cells \
+             compared."
+        ),
+        format!(
+            "“No difference” is said only when the interval of the ratio holds 1 and lies within ±{margin} \
+             % on both sides. An interval that holds zero but reaches further is “undecided”."
+        ),
+        "Cliff’s δ is the chance that a run is larger than one of the baseline, less the chance that it is \
+         smaller: −1 to 1."
+            .to_owned(),
+        "Variance ratios compare the spread with the baseline’s.".to_owned(),
+        "Cost per interrupt = (elapsed − work × the baseline’s elapsed per work) / interrupts.".to_owned(),
+        "A percentile is given only when at least one run is expected beyond it.".to_owned(),
+        "Drift: Mann and Kendall’s test for a steady trend, Pettitt’s for a sudden change, both on the \
+         ratios of runs to their cell’s median."
+            .to_owned(),
+        "A dash is a number that was not measured or can’t be known. It is never a zero.".to_owned(),
+    ];
     html! {
         section #method {
             h2 { "How to read the numbers" }
-            ul {
-                li { "The unit is the run: each trial gives one number per metric, and N counts runs, not operations." }
-                li { "Intervals are " (summary.confidence_percent) " % bootstrap intervals (studentised, seeded, 1999 draws), given from " (stats::LEAST_RUNS) " runs on. Each stands for itself: they are not widened for the number of cells compared." }
-                li { "“No difference” is said only when the interval of the ratio holds 1 and lies within ±" (summary.margin_percent) " % on both sides. An interval that holds zero but is wider is “undecided”." }
-                li { "Cliff’s δ is the chance that a run is larger than one of the baseline, less the chance that it is smaller: −1 to 1." }
-                li { "Variance ratios compare the spread with the baseline’s; their intervals come from the same bootstrap on the logarithm." }
-                li { "Cost per interrupt = (elapsed − work × the baseline’s elapsed per work) / interrupts." }
-                li { "A percentile is given only when at least one run is expected beyond it." }
-                li { "Order of execution: Mann–Kendall for a steady drift, Pettitt for a sudden change, both on ratios to the cell’s median." }
-                li { "A dash is a number that was not measured or can’t be known. It is never a zero." }
-            }
+            ul { @for rule in &rules { li { (rule) } } }
         }
     }
 }

@@ -13,7 +13,7 @@ pub struct Table {
     pub caption: String,
     /// Heads of the columns, units in brackets.
     pub head: Vec<Column>,
-    /// Rows; the first field names the row.
+    /// Rows; the first field names the row. A second line in a field explains its first.
     pub rows: Vec<Vec<String>>,
     /// Whether fields are machine text, such as digests.
     pub mono: bool,

@@ -17,32 +17,25 @@ pub fn results(probe: &Probe) -> Table {
         "Published as".into(),
         "#N".into(),
         format!("#Mean{}", mean.in_brackets()),
-        "#95 % interval".into(),
         format!("#Median{}", mean.in_brackets()),
         format!("#Difference{}", difference.in_brackets()),
-        "#95 % interval".into(),
         "#Ratio".into(),
-        "#95 % interval".into(),
         "#Cliff’s δ".into(),
         "Verdict".into(),
         "Not completed".into(),
     ];
-    let caption = format!("{} of {}, against {}.", probe.main.name, probe.name, probe.comparison());
+    let caption = format!("{} of {}, with 95 % intervals below the numbers.", probe.main.name, probe.name);
     let mut table = new(caption, &titles);
     for cell in &probe.cells {
         let metric = cell.metric;
-        let ends = |estimated: Option<Estimated>| estimated.and_then(|estimated| estimated.interval);
         table.rows.push(vec![
             name(cell),
             cell.summary.published_id.clone().unwrap_or_default(),
             metric.n.to_string(),
-            shown(metric.mean, |value| mean.show(value)),
-            interval(metric.mean_interval, |value| mean.show(value)),
+            with_interval(metric.mean, metric.mean_interval, |value| mean.show(value)),
             shown(metric.median, |value| mean.show(value)),
-            shown(metric.difference, |value| difference.show_signed(value.value)),
-            interval(ends(metric.difference), |value| difference.show_signed(value)),
-            shown(metric.ratio, |ratio| number::fixed(ratio.value, 4)),
-            interval(ends(metric.ratio), |value| number::fixed(value, 4)),
+            estimated(metric.difference, |value| difference.show_signed(value)),
+            estimated(metric.ratio, |value| number::fixed(value, 4)),
             shown(metric.cliffs_delta, |delta| number::signed(delta, 2)),
             verdict(probe, cell),
             cell.summary.lacks(),
@@ -61,41 +54,46 @@ pub fn spread(probe: &Probe) -> Table {
         "#N".into(),
         format!("#Standard deviation{}", stdev.in_brackets()),
         "#Variance ratio".into(),
-        "#95 % interval".into(),
         format!("#Smallest{}", ends.in_brackets()),
-        format!("#5 %{}", ends.in_brackets()),
-        format!("#95 %{}", ends.in_brackets()),
-        format!("#Largest{}", ends.in_brackets()),
+        "#5 %".into(),
+        "#95 %".into(),
+        "#Largest".into(),
         format!("#Range{}", range.in_brackets()),
         "#Interrupts a run".into(),
-        "#Cost per interrupt (µs)".into(),
-        "#95 % interval".into(),
-        "Withheld because".into(),
+        "#Cost of one (µs)".into(),
     ];
-    let mut table = new(format!("Spread of {} of {}, and interrupts.", probe.main.name, probe.name), &titles);
+    let caption = format!(
+        "Spread of {} of {}, interrupts, and what one costs; 95 % intervals below the numbers.",
+        probe.main.name, probe.name
+    );
+    let mut table = new(caption, &titles);
     for cell in &probe.cells {
         let metric = cell.metric;
-        let cost = cell.summary.cost_per_interrupt.as_ref();
         let percentile =
             |name: &str| shown(metric.percentiles.get(name).copied().flatten(), |value| ends.show(value));
         table.rows.push(vec![
             name(cell),
             metric.n.to_string(),
             shown(metric.stdev, |value| stdev.show(value)),
-            shown(metric.variance_ratio, |ratio| number::ratio(ratio.value)),
-            interval(metric.variance_ratio.and_then(|ratio| ratio.interval), number::ratio),
+            estimated(metric.variance_ratio, number::ratio),
             shown(metric.min, |value| ends.show(value)),
             percentile("p5"),
             percentile("p95"),
             shown(metric.max, |value| ends.show(value)),
             shown(metric.max.zip(metric.min).filter(|_| metric.n > 1), |(max, min)| range.show(max - min)),
             shown(interrupts(probe, cell).and_then(|metric| metric.mean), |mean| number::fixed(mean, 0)),
-            shown(cost.and_then(|cost| cost.us), |us| number::fixed(us, 2)),
-            interval(cost.and_then(|cost| cost.interval), |us| number::fixed(us, 2)),
-            cost.and_then(|cost| cost.withheld.clone()).unwrap_or_default(),
+            shown(cell.summary.cost_per_interrupt.as_ref(), cost_in_full),
         ]);
     }
     table.without_empty_columns()
+}
+
+/// The cost with its interval, or why it is withheld.
+fn cost_in_full(cost: &CostSummary) -> String {
+    match &cost.withheld {
+        Some(reason) => format!("withheld\n{reason}"),
+        None => with_interval(cost.us, cost.interval, |us| number::fixed(us, 2)),
+    }
 }
 
 /// Means of the metrics that the other tables don't show.
@@ -140,7 +138,6 @@ pub fn published(probe: &Probe) -> Option<Table> {
         "#Published mean",
         "#Published ratio",
         "#Measured ratio",
-        "#95 % interval",
         "#Published range / mean",
         "#Measured range / mean",
         "#Published interrupts",
@@ -162,8 +159,7 @@ pub fn published(probe: &Probe) -> Option<Table> {
             published.certainty.clone().unwrap_or_default(),
             mean.or(published.goodput_bps.map(|bps| number::single(bps, "bits/s"))).unwrap_or(NONE.into()),
             shown(published.ratio, |ratio| number::fixed(ratio, 4)),
-            shown(metric.ratio, |ratio| number::fixed(ratio.value, 4)),
-            interval(metric.ratio.and_then(|ratio| ratio.interval), |value| number::fixed(value, 4)),
+            estimated(metric.ratio, |value| number::fixed(value, 4)),
             shown(published.range_s.zip(published.elapsed_s), |(range, mean)| share(range, mean)),
             shown(range.zip(metric.mean), |(range, mean)| share(range, mean)),
             shown(mean_of(&published.interrupts), |mean| number::fixed(mean, 0)),
@@ -239,7 +235,7 @@ fn verdict(probe: &Probe, cell: &Cell) -> String {
     match cell.metric.verdict {
         Some("higher") => format!("higher{}", judged(true)),
         Some("lower") => format!("lower{}", judged(false)),
-        Some("no-difference") => format!("no difference within ±{} %", probe.summary.margin_percent),
+        Some("no-difference") => format!("no difference\nwithin ±{} %", probe.summary.margin_percent),
         Some(other) => other.into(),
         None if cell.summary.is_baseline(probe.summary) => "baseline".into(),
         None if cell.metric.difference.is_some() => "too few runs".into(),
@@ -251,8 +247,23 @@ fn interrupts<'a>(probe: &Probe, cell: &Cell<'a>) -> Option<&'a MetricSummary> {
     cell.summary.metrics.get(interrupts_metric(probe.spec)?)
 }
 
-fn interval(interval: Option<IntervalSummary>, show: impl Fn(f64) -> String) -> String {
-    shown(interval, |IntervalSummary { low, high }| format!("{} to {}", show(low), show(high)))
+/// A number, and on a second line its interval.
+fn estimated(estimated: Option<Estimated>, show: impl Fn(f64) -> String) -> String {
+    with_interval(
+        estimated.map(|estimated| estimated.value),
+        estimated.and_then(|estimated| estimated.interval),
+        show,
+    )
+}
+
+fn with_interval(
+    value: Option<f64>,
+    interval: Option<IntervalSummary>,
+    show: impl Fn(f64) -> String,
+) -> String {
+    let second =
+        interval.map(|IntervalSummary { low, high }| format!("\n{}\u{a0}to\u{a0}{}", show(low), show(high)));
+    shown(value, show) + &second.unwrap_or_default()
 }
 
 fn mean_of(counts: &[u64]) -> Option<f64> {

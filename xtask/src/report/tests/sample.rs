@@ -61,17 +61,18 @@ fn header(plan: &Plan, cells: &[Cell], text: &str) -> Header {
         "schema": 1, "version": "0.1.0", "plan_sha256": tools::sha256(text.as_bytes()), "seed": plan.seed,
         "started_wall_ns": 1_795_369_217_000_000_000_u64, "platform": PLATFORM,
         "host": {
-            "host": "bench", "kernel": "6.12.0", "architecture": "x86_64", "cpu_model": "Sample CPU @ 2.67GHz",
+            "host": "bench", "kernel": "6.12.0", "architecture": "x86_64", "cpu_model": "Sample CPU",
             "cpus_allowed": "0-1", "cpus_online": 2, "hypervisor": null, "governor": "performance",
             "clock_source": "tsc", "clock_read_ns": 21, "memory_bytes": 25_282_101_248_u64,
         },
         "domain_cpus": {"native": "0-1", "dom0": "0-1", "a": "0", "b": "1", "generator": "0"},
         "notes": [
-            "This machine has 2 CPUs, the plan wants 5: a shares CPU 0 with dom0 and generator, b shares CPU 1 with dom0.",
-            "Without a hypervisor these are containers on one kernel: differences are those of bridges, loop devices and shared CPUs.",
+            "This machine has 2 CPUs, the plan wants 5: a shares CPU 0 with dom0 and generator.",
+            "Without a hypervisor these are containers on one kernel: nothing here says what Xen would cost.",
         ],
         "tools_sha256": {
-            "cpuload": "1d".repeat(32), "diskprobe": "8a".repeat(32), "netprobe": "c4".repeat(32), "udpsend": "77".repeat(32),
+            "cpuload": "1d".repeat(32), "diskprobe": "8a".repeat(32), "netprobe": "c4".repeat(32),
+            "udpsend": "77".repeat(32),
         },
         "cells": cells.iter().map(Cell::name).collect::<Vec<_>>(),
         "trials": cells.len() as u64 * u64::from(plan.repetitions),
@@ -95,9 +96,9 @@ fn trial(cell: &Cell, repetition: u32, attempt: u32, random: &mut Random) -> Opt
     .unwrap();
     if measured {
         if cell.probe == "disk" {
-            disk(cell, &mut trial, random)
+            disk(cell, &mut trial, random);
         } else {
-            network(cell, &mut trial, random)
+            network(cell, &mut trial, random);
         }
         trial.proofs = proofs(&cell.load, outcome == Outcome::Invalid, random);
     }
