@@ -36,6 +36,7 @@ pub struct Job {
     name: String,
     program: PathBuf,
     args: Vec<OsString>,
+    environment: Vec<(&'static str, OsString)>,
     cpus: Vec<usize>,
     network: Option<Arc<OwnedFd>>,
     output: PathBuf,
@@ -48,7 +49,16 @@ impl Job {
     pub fn new(program: impl Into<PathBuf>, output: PathBuf, stop: Stop) -> Self {
         let program = program.into();
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self { name, program, args: Vec::new(), cpus: Vec::new(), network: None, output, stop }
+        Self {
+            name,
+            program,
+            args: Vec::new(),
+            environment: Vec::new(),
+            cpus: Vec::new(),
+            network: None,
+            output,
+            stop,
+        }
     }
 
     /// Adds arguments.
@@ -60,6 +70,12 @@ impl Job {
     /// Adds arguments, separated by blanks.
     pub fn words(self, words: &str) -> Self {
         self.args(words.split_whitespace())
+    }
+
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
+        self
     }
 
     /// Lets it and its children run on these CPUs only.
@@ -80,7 +96,12 @@ impl Job {
         let create =
             |path: &PathBuf| File::create(path).with_context(|| format!("create {}", path.display()));
         let mut command = Command::new(&self.program);
-        command.args(&self.args).stdin(Stdio::null()).stdout(create(&stdout)?).stderr(create(&stderr)?);
+        command
+            .envs(self.environment)
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(create(&stdout)?)
+            .stderr(create(&stderr)?);
         enter(&mut command, self.network.as_ref(), &self.cpus);
         let (mut reader, mut writer) = io::pipe().context("open a pipe")?;
         // SAFETY: between fork and exec the closure reads the clock and writes to a descriptor it owns.

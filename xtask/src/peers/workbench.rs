@@ -37,6 +37,7 @@ pub struct Workbench {
     pub far_cpu: usize,
     jobs: Cell<u32>,
     disk_file: OnceCell<PathBuf>,
+    benchmarks: OnceCell<PathBuf>,
     references: RefCell<BTreeMap<&'static str, PathBuf>>,
 }
 
@@ -57,6 +58,7 @@ impl Workbench {
             far_cpu,
             jobs: Cell::new(0),
             disk_file: OnceCell::new(),
+            benchmarks: OnceCell::new(),
             references: RefCell::default(),
         })
     }
@@ -109,6 +111,15 @@ impl Workbench {
         let path = self.path("disk.img");
         create(&path)?;
         Ok(self.disk_file.get_or_init(|| path))
+    }
+
+    /// The program of the benchmarks, built by `build` at its first use.
+    pub fn benchmarks(&self, build: impl FnOnce() -> Result<PathBuf>) -> Result<&Path> {
+        if let Some(path) = self.benchmarks.get() {
+            return Ok(path);
+        }
+        let path = build()?;
+        Ok(self.benchmarks.get_or_init(|| path))
     }
 
     /// Sleeps.
