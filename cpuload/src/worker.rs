@@ -118,7 +118,10 @@ impl Worker<'_> {
         }
         let demanded_ns = window.busy_ns.min(length_ns);
         let always_busy = window.is_full();
-        let owed_ns = if always_busy { i64::MAX } else { demanded_ns as i64 + course.carry_ns };
+        // The sleep after the last window costs as well, and no window follows to set it off.
+        let last_sleep_ns = if window.end_ns >= until_ns { course.overhead_ns as i64 } else { 0 };
+        let owed_ns =
+            if always_busy { i64::MAX } else { demanded_ns as i64 + course.carry_ns - last_sleep_ns };
         if owed_ns <= course.overhead_ns as i64 {
             course.carry_ns = owed_ns;
             course.account.window(length_ns, demanded_ns, 0);
