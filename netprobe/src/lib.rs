@@ -8,6 +8,7 @@ mod args;
 pub mod client;
 pub mod confidence;
 pub mod config;
+pub mod fuzzing;
 pub mod interface;
 pub mod options;
 pub mod protocol;

@@ -254,7 +254,7 @@ impl fmt::Display for StreamSummary {
             units::si(self.goodput_bps, "bit/s"),
         )?;
         if self.send_with != SendWith::Copy || self.receive_with != ReceiveWith::Copy {
-            write!(f, "\nmarked: sent with {:?}, received with {:?}", self.send_with, self.receive_with)?;
+            write!(f, "\nmarked: send with {:?}, receive with {:?}", self.send_with, self.receive_with)?;
         }
         let demand = |cost: &StreamCost| cost.cpu_ns_per_kb.map(|ns| format!("{ns:.1} ns CPU/kB"));
         show_cost(f, demand(&self.cost), self.peer_cost.as_ref().and_then(demand))?;

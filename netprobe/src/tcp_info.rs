@@ -23,7 +23,7 @@ fn parse(bytes: &[u8], flow: u32) -> TcpInfo {
     let word = |offset: usize| -> Option<u64> {
         Some(u32::from_ne_bytes(bytes.get(offset..offset + 4)?.try_into().ok()?).into())
     };
-    let from_us = |value: Option<u64>| value.map(|us| us * 1000);
+    let from_us = |value: Option<u64>| value.map(|us| us.saturating_mul(1000));
     TcpInfo {
         flow,
         rtt_ns: from_us(word(68)),

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Longest wait without a look at the stop flag, in nanoseconds.
-const TICK_NS: u64 = 20_000_000;
+const TICK_NS: u64 = 50_000_000;
 
 /// Longest wait for the workers' histograms at the end of an interval, in nanoseconds. One that comes later
 /// counts for the next interval.

@@ -41,7 +41,7 @@ use session::Session;
 use tally::{ServeSummary, Tally};
 
 /// How often the stop flag and the deadlines are looked at.
-const TICK: Duration = Duration::from_millis(40);
+const TICK: Duration = Duration::from_millis(50);
 const LISTENER: Id = Id(usize::MAX);
 
 /// Listens until stopped.
@@ -215,15 +215,21 @@ impl Server {
 
     /// Starts the thread of a session.
     fn open(&mut self, number: usize, pending: Pending, order: Order, assembler: Assembler) {
-        let Some(place) = self.roster.take_place(number as u64, pending.peer.ip()) else {
+        let control = self.release(pending.stream);
+        let Ok(waker) = control.try_clone() else {
+            return self.tally.count(|counts| &mut counts.broken);
+        };
+        let Some(place) = self.roster.take_place(number as u64, pending.peer.ip(), waker) else {
             let limit = self.config.limits.sessions;
             let reason = format!("all {limit} sessions of this server are taken; try again later");
             if let Decision::Refuse(because, words) = door::refuse(Refusal::Busy, reason) {
-                self.refuse(&pending.stream, because, &words);
+                self.refuse(&control, because, &words);
             }
             return;
         };
-        let Ok(channel) = Channel::new(self.release(pending.stream), assembler) else { return };
+        let Ok(channel) = Channel::new(control, assembler) else {
+            return self.tally.count(|counts| &mut counts.broken);
+        };
         let (config, stop, tally) = (self.config.clone(), self.stop.clone(), Arc::clone(&self.tally));
         let spawned = thread::Builder::new()
             .name(format!("session {number}"))
@@ -234,7 +240,7 @@ impl Server {
         }
     }
 
-    fn refuse(&self, stream: &TcpStream, because: Refusal, words: &[u8]) {
+    fn refuse(&self, stream: impl Write, because: Refusal, words: &[u8]) {
         say(stream, words);
         self.tally.count(|counts| match because {
             Refusal::Token => &mut counts.refused_token,
@@ -261,6 +267,7 @@ impl Server {
     /// The sessions see the stop flag by themselves; this gives them the time to say so.
     fn wait_for_sessions(&self) {
         self.stop.raise();
+        self.roster.wake_all();
         let patience = clock::now_ns() + clock::SECOND_NS;
         while !self.roster.is_empty() && clock::now_ns() < patience {
             thread::sleep(Duration::from_millis(5));
@@ -270,6 +277,6 @@ impl Server {
 
 /// Sends a few words to a connection whose buffer is empty; one that has no room for them is not worth
 /// waiting for.
-fn say(mut stream: &TcpStream, words: &[u8]) -> bool {
+fn say(mut stream: impl Write, words: &[u8]) -> bool {
     matches!(stream.write(words), Ok(count) if count == words.len())
 }

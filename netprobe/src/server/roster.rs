@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, TcpStream},
+    net::{IpAddr, Shutdown, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Receiver, SyncSender},
@@ -18,6 +18,8 @@ pub type Delivery = (u32, TcpStream);
 #[derive(Debug)]
 struct Entry {
     peer: IpAddr,
+    /// The session's control connection, to wake it.
+    control: TcpStream,
     /// `None` while no data connections are expected.
     deliveries: Option<(Cookie, SyncSender<Delivery>)>,
 }
@@ -47,14 +49,15 @@ impl Roster {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place for a session with `peer`; `number` must be new. `None` when all are taken.
+    /// Takes a place for a session with `peer` over `control`; `number` must be new. `None` when all are
+    /// taken.
     #[must_use]
-    pub fn take_place(&self, number: u64, peer: IpAddr) -> Option<Place> {
+    pub fn take_place(&self, number: u64, peer: IpAddr, control: TcpStream) -> Option<Place> {
         let mut entries = self.lock();
         if entries.len() >= self.limit {
             return None;
         }
-        entries.insert(number, Entry { peer, deliveries: None });
+        entries.insert(number, Entry { peer, control, deliveries: None });
         Some(Place { roster: self.clone(), number })
     }
 
@@ -68,6 +71,14 @@ impl Roster {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Wakes all sessions that wait for their clients: they find that these say no more.
+    pub fn wake_all(&self) {
+        for entry in self.lock().values() {
+            // One whose client is gone is awake already.
+            let _ = entry.control.shutdown(Shutdown::Read);
+        }
     }
 
     /// Hands a data connection to the session that `cookie` names, if that one has the same peer and

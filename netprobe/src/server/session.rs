@@ -1,6 +1,6 @@
 //! One session: what a client that has been let in may have done.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc};
 
 use meter::{
     Error, ErrorKind, Result, clock, control::Stop, cpulist::CpuList, crew::Gate, placement::Placement,
@@ -30,9 +30,6 @@ use crate::{
         window::{Moved, Window},
     },
 };
-
-/// Longest time without a look at the stop flag, in nanoseconds.
-const TICK_NS: u64 = 20_000_000;
 
 /// A session of a server.
 pub struct Session {
@@ -219,22 +216,14 @@ impl Session {
         }
     }
 
-    /// The next request, if one comes before the deadline.
+    /// The next request, if one comes before the deadline. Sleeps all the while, for every wake-up would
+    /// disturb the measurement: the server ends the wait by shutting the connection down for reading.
     fn receive(&mut self, deadline_ns: u64) -> Result<Option<Request>> {
-        loop {
-            if self.stop.is_raised() {
-                return Err(Error::failed("the server was stopped"));
-            }
-            let now_ns = clock::now_ns();
-            let tick_ns = deadline_ns.min(now_ns + TICK_NS);
-            let request = self
-                .channel
-                .receive(tick_ns)
-                .map_err(|error| Error::system("read from the client", error))?;
-            if request.is_some() || tick_ns >= deadline_ns {
-                return Ok(request);
-            }
-        }
+        self.channel.receive(deadline_ns).map_err(|error| match error.kind() {
+            _ if self.stop.is_raised() => Error::failed("the server was stopped"),
+            io::ErrorKind::UnexpectedEof => Error::failed("the client went away"),
+            _ => Error::failed("the client broke the protocol").with_source(error),
+        })
     }
 
     fn send(&mut self, reply: &Reply) -> Result<()> {

@@ -1,0 +1,184 @@
+//! Two namespaces and a veth pair between them: what is injected there must be found again.
+//!
+//! Needs root and ip(8); where they are missing each test says so and passes.
+
+mod support;
+
+use std::{net::SocketAddr, process::Command};
+
+use serde_json::Value;
+use support::{Server, Told, probe_through};
+
+/// Two namespaces, gone when dropped.
+struct Pair {
+    names: [String; 2],
+}
+
+fn run(words: &[&str]) -> bool {
+    Command::new(words[0]).args(&words[1..]).output().is_ok_and(|output| output.status.success())
+}
+
+impl Pair {
+    /// `None`, with the reason on standard error, where namespaces can't be made.
+    fn new(tag: &str) -> Option<Self> {
+        let pid = std::process::id();
+        let names = [format!("np{tag}a{pid}"), format!("np{tag}b{pid}")];
+        if !run(&["ip", "netns", "add", &names[0]]) {
+            eprintln!("skipped: network namespaces need root and ip(8)");
+            return None;
+        }
+        let pair = Self { names };
+        let [one, other] = &pair.names;
+        assert!(run(&["ip", "netns", "add", other]));
+        assert!(run(&[
+            "ip", "-n", one, "link", "add", "v", "type", "veth", "peer", "name", "v", "netns", other
+        ]));
+        for (name, address) in [(one, "10.99.7.1/24"), (other, "10.99.7.2/24")] {
+            assert!(run(&["ip", "-n", name, "addr", "add", address, "dev", "v"]));
+            assert!(run(&["ip", "-n", name, "link", "set", "v", "up"]));
+            assert!(run(&["ip", "-n", name, "link", "set", "lo", "up"]));
+        }
+        Some(pair)
+    }
+
+    fn server(&self, flags: &[&str]) -> Server {
+        let address: SocketAddr = "10.99.7.2:12865".parse().unwrap();
+        Server::start_at(address, &["ip", "netns", "exec", &self.names[1]], flags)
+    }
+
+    fn probe(&self, words: &[&str]) -> Told {
+        probe_through(&["ip", "netns", "exec", &self.names[0]], words)
+    }
+
+    /// Adds a queueing discipline on one end; `false`, with the reason, where the kernel lacks it.
+    fn disturb(&self, end: usize, words: &[&str]) -> bool {
+        let mut all = vec!["tc", "-n", &self.names[end], "qdisc", "add", "dev", "v", "root"];
+        all.extend(words);
+        let done = run(&all);
+        if !done {
+            eprintln!("skipped: this kernel has no {words:?}");
+        }
+        done
+    }
+
+    /// Bytes that end `end` has received by its interface's own count.
+    fn received_bytes(&self, end: usize) -> u64 {
+        let words = ["netns", "exec", &self.names[end], "cat", "/sys/class/net/v/statistics/rx_bytes"];
+        let output = Command::new("ip").args(words).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        for name in &self.names {
+            run(&["ip", "netns", "del", name]);
+        }
+    }
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[test]
+fn what_arrived_agrees_with_the_interfaces_own_count() {
+    let Some(pair) = Pair::new("c") else { return };
+    let server = pair.server(&["--no-token"]);
+    let before = pair.received_bytes(1);
+    let told = pair.probe(&["stream", "10.99.7.2:12865", "--duration", "300ms"]);
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    let on_the_wire = (pair.received_bytes(1) - before) as f64;
+    let payload = number(&told.summary()["received_bytes"]);
+    // Headers and what was on its way when the measured time ended come on top.
+    assert!(payload <= on_the_wire && payload > 0.8 * on_the_wire, "{payload} of {on_the_wire}");
+    drop(server);
+}
+
+#[test]
+fn an_injected_delay_is_found_in_every_kind_of_latency() {
+    let Some(pair) = Pair::new("d") else { return };
+    let server = pair.server(&["--no-token"]);
+    if !pair.disturb(0, &["netem", "delay", "20ms"]) {
+        return;
+    }
+    for flags in [&["rr"][..], &["rr", "--transport", "udp"], &["rr", "--rate", "100"], &["crr"]] {
+        let words = [&flags[..1], &["10.99.7.2:12865", "--duration", "500ms"], &flags[1..]].concat();
+        let told = pair.probe(&words);
+        assert_eq!(told.code, 0, "{words:?} {}", told.stderr);
+        // One delay per request; a connection takes one more for its handshake.
+        let expected_ns = if flags[0] == "crr" { 40e6 } else { 20e6 };
+        let found_ns = number(&told.summary()["service_time"]["p50_ns"]);
+        assert!((expected_ns..expected_ns + 15e6).contains(&found_ns), "{words:?} {found_ns}");
+    }
+    let told = pair.probe(&["stream", "10.99.7.2:12865", "--duration", "500ms", "--interval", "100ms"]);
+    let rtt_ns = number(&told.samples()[0]["tcp"][0]["rtt_ns"]);
+    assert!((20e6..60e6).contains(&rtt_ns), "TCP_INFO sees it too: {rtt_ns}");
+    drop(server);
+}
+
+#[test]
+fn lost_datagrams_are_counted_as_lost_and_not_as_slow() {
+    let Some(pair) = Pair::new("l") else { return };
+    let server = pair.server(&["--no-token"]);
+    if !pair.disturb(0, &["netem", "loss", "10%"]) {
+        return;
+    }
+    let sizes = ["--transport", "udp", "--request-size", "16", "--response-size", "16", "--duration", "2s"];
+    let told =
+        pair.probe(&[&["rr", "10.99.7.2:12865", "--rate", "500", "--warmup", "50ms"][..], &sizes].concat());
+    assert_eq!(told.code, 4, "a tenth of the load was not answered: {}", told.stderr);
+    let summary = told.summary();
+    let missing = number(&summary["lost"]) + number(&summary["unanswered"]);
+    assert!((0.05..0.15).contains(&(missing / 1000.0)), "{missing}");
+    assert!(number(&summary["service_time"]["max_ns"]) < 500e6);
+    drop(server);
+}
+
+#[test]
+fn repeated_datagrams_are_stray() {
+    let Some(pair) = Pair::new("r") else { return };
+    let server = pair.server(&["--no-token"]);
+    if !pair.disturb(0, &["netem", "duplicate", "50%"]) {
+        return;
+    }
+    let words =
+        ["rr", "10.99.7.2:12865", "--transport", "udp", "--request-size", "16", "--response-size", "16"];
+    let told = pair.probe(&[&words[..], &["--duration", "500ms"]].concat());
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    let (stray, transactions) = (number(&told.summary()["stray"]), number(&told.summary()["transactions"]));
+    assert!((0.4..0.6).contains(&(stray / transactions)), "{stray} of {transactions}");
+    drop(server);
+}
+
+#[test]
+fn retransmits_show_where_packets_are_lost() {
+    let Some(pair) = Pair::new("t") else { return };
+    let server = pair.server(&["--no-token"]);
+    if !pair.disturb(0, &["netem", "loss", "5%"]) {
+        return;
+    }
+    let told = pair.probe(&["stream", "10.99.7.2:12865", "--duration", "1s"]);
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    assert!(number(&told.summary()["tcp"][0]["retransmits"]) > 0.0, "{:?}", told.summary()["tcp"]);
+    drop(server);
+}
+
+#[test]
+fn without_a_token_nobody_routes_to_it_gets_in() {
+    let Some(pair) = Pair::new("p") else { return };
+    let server = pair.server(&["--no-token"]);
+    // 198.51.100.0/24 is for documentation: an address that could be anyone's.
+    assert!(run(&["ip", "-n", &pair.names[0], "addr", "add", "198.51.100.1/24", "dev", "v"]));
+    assert!(run(&["ip", "-n", &pair.names[1], "route", "add", "198.51.100.0/24", "dev", "v"]));
+    let told = pair.probe(&["rr", "10.99.7.2:12865", "--duration", "100ms"]);
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    let reached = Command::new("ip")
+        .args(["netns", "exec", &pair.names[0], "sh", "-c"])
+        .arg("ip route change 10.99.7.0/24 dev v src 198.51.100.1 && exec \"$0\" rr 10.99.7.2:12865 --duration 100ms")
+        .arg(support::NETPROBE)
+        .output()
+        .unwrap();
+    assert_eq!(reached.status.code(), Some(1), "{}", String::from_utf8_lossy(&reached.stderr));
+    assert_eq!(server.stop()["foreign"], 1);
+}
