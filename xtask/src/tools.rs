@@ -52,6 +52,8 @@ pub fn build() -> Result<Binaries> {
         "-Ctarget-feature=+crt-static".to_owned(),
         "-Crelocation-model=static".to_owned(),
         "-Clink-arg=-Wl,--no-eh-frame-hdr".to_owned(),
+        // Functions marked `#[inline]`, as the hot ones are, keep their own, higher threshold.
+        "-Cllvm-args=-inline-threshold=25".to_owned(),
         format!("-Clink-arg=-Wl,-T,{}", script.display()),
     ];
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
