@@ -51,7 +51,7 @@ fn stream(name: &str, place: &str, path: Path) -> Comparison {
 
 fn zero_copy() -> Comparison {
     let what = format!("one TCP flow over veth without copying on send, goodput as received, {RUN_S} s");
-    Comparison::new("tcp/stream-zero-copy", what, our_stream(Path::Veth, "--zero-copy"))
+    Comparison::new("tcp/stream-zero-copy", what, our_stream(Path::Veth, "--send-with zerocopy"))
         .against(iperf3_stream("iperf3 -Z", Path::Veth, "-Z"), &[(Figure::GOODPUT_BPS, Bound::AtLeast(1.0))])
 }
 
