@@ -1,10 +1,10 @@
-//! The command line.
+//! The command line, as typed. What it means is [`crate::config`], how it becomes that is [`crate::resolve`].
 
 use std::path::PathBuf;
 
-use clap::{Args as Arguments, Parser, Subcommand};
+use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 use meter::{
-    Error, Result,
+    Result,
     cli::CommonArgs,
     session::{Session, Tool},
     tool::Program,
@@ -12,23 +12,28 @@ use meter::{
 };
 
 use crate::{
-    config::{Config, Mode},
-    data::{Data, Filler},
+    config::{Durability, Layout, Order},
+    data::Data,
     measure,
+    require::Requirement,
+    resolve::{self, RateText},
 };
 
-/// Disk probe: how long a guest's I/O takes, how much that varies, and what it costs.
+/// Disk probe: how long a guest's I/O takes, how much that varies, and what it costs
 #[derive(Parser, Debug)]
 #[command(name = "diskprobe", version)]
 pub struct Args {
+    /// What to do.
     #[command(subcommand)]
-    command: Command,
+    pub(crate) command: Command,
+    /// The flags of every tool.
     #[command(flatten)]
-    common: CommonArgs,
+    pub(crate) common: CommonArgs,
 }
 
+/// Direction, and the flags that only one direction has.
 #[derive(Subcommand, Debug)]
-enum Command {
+pub(crate) enum Command {
     /// Write to a file or block device
     Write(WriteArgs),
     /// Read from a file or block device
@@ -36,125 +41,172 @@ enum Command {
 }
 
 #[derive(Arguments, Debug)]
-struct WriteArgs {
+pub(crate) struct WriteArgs {
     #[command(flatten)]
-    work: WorkArgs,
+    pub work: WorkArgs,
 
-    /// Write over an existing file, or to a block device
+    /// Write over an existing file, or to a block device that is empty
     #[arg(long)]
-    overwrite: bool,
+    pub overwrite: bool,
 
-    /// The block device's name once more: write to it although it is not empty
+    /// Write behind the end of an existing file; what was written stays
+    #[arg(long, conflicts_with_all = ["overwrite", "layout"])]
+    pub append: bool,
+
+    /// The device's name once more: write to it although it is not empty (never when mounted or in use)
     #[arg(long, value_name = "PATH", requires = "overwrite")]
-    device: Option<PathBuf>,
+    pub device: Option<PathBuf>,
+
+    /// What a file's space is before each run
+    #[arg(long, value_enum, default_value = "preallocate")]
+    pub layout: Layout,
 
     /// What is written
     #[arg(long, value_enum, default_value = "random")]
-    data: Data,
+    pub data: Data,
 
-    /// Fill every block anew with data of its own before it is written
+    /// Fill every block anew, with data that carries its offset and the seed, before it is written
     #[arg(long)]
-    refill: bool,
+    pub refill: bool,
+
+    /// Read everything back after each run and compare; implies --refill
+    #[arg(long)]
+    pub verify: bool,
+
+    /// Make the data durable after each run; the time it takes is told apart
+    #[arg(long, value_enum, default_value = "none")]
+    pub sync: Durability,
 }
 
 #[derive(Arguments, Debug)]
-struct ReadArgs {
+pub(crate) struct ReadArgs {
     #[command(flatten)]
-    work: WorkArgs,
+    pub work: WorkArgs,
 
-    /// Create and fill the file first if it does not exist
+    /// Create and fill a missing file first
     #[arg(long)]
-    create: bool,
+    pub create: bool,
+
+    /// Compare with what `write --refill` (or --create) of the same --seed left there
+    #[arg(long)]
+    pub verify: bool,
+}
+
+/// How operations reach the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    /// io_uring with registered buffers and file
+    #[value(name = "io_uring")]
+    IoUring,
+    /// pread and pwrite, one at a time, as dd does
+    Sync,
+    /// NVMe commands to a generic device such as /dev/ng0n1
+    Nvme,
+}
+
+/// How operations arrive under --rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ArrivalsName {
+    /// Evenly
+    Fixed,
+    /// With exponential gaps
+    Poisson,
 }
 
 #[derive(Arguments, Debug)]
-struct WorkArgs {
+pub(crate) struct WorkArgs {
     /// File or block device
-    path: PathBuf,
+    pub path: PathBuf,
 
     /// Length of one operation
     #[arg(long, value_name = "SIZE", default_value = "128KiB")]
-    block_size: Bytes,
+    pub block_size: Bytes,
 
-    /// Bytes of one run [default: 1048576000, or all of a smaller target]
+    /// Bytes of one run [default: 1048576000, or all of a smaller target; no bound with --duration]
     #[arg(long, value_name = "SIZE")]
-    total: Option<Bytes>,
+    pub total: Option<Bytes>,
 
-    /// Operations in flight, per worker
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    queue_depth: u16,
+    /// Where in the target the region begins
+    #[arg(long, value_name = "SIZE", default_value = "0")]
+    pub offset: Bytes,
 
-    /// Completions to wait for before new operations begin
+    /// Length of the region; a longer run passes over it again [default: as much as --total]
+    #[arg(long, value_name = "SIZE")]
+    pub span: Option<Bytes>,
+
+    /// Order of the blocks; random takes each once a pass
+    #[arg(long, value_enum, default_value = "sequential")]
+    pub order: Order,
+
+    /// Seed of random order, data and arrivals
     #[arg(long, value_name = "N", default_value_t = 1)]
-    batch: u32,
+    pub seed: u64,
 
-    /// Number of runs, a sample each
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    repeat: u32,
+    /// How operations reach the kernel
+    #[arg(long, value_enum, default_value = "io_uring")]
+    pub engine: EngineName,
+
+    /// Go through the page cache instead of O_DIRECT
+    #[arg(long)]
+    pub buffered: bool,
+
+    /// Operations in flight, per worker [default: 8, or 1 with --engine sync]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub queue_depth: Option<u16>,
+
+    /// Completions to wait for before new operations begin [default: as many as come within 20 µs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: Option<u32>,
+
+    /// Poll for completions instead of waiting for interrupts; the device needs poll queues
+    #[arg(long, conflicts_with = "buffered")]
+    pub io_poll: bool,
+
+    /// Let a thread of the kernel submit, pinned to a CPU if one is given
+    #[arg(long, value_name = "CPU", num_args = 0..=1, require_equals = true)]
+    #[expect(clippy::option_option, reason = "absent, without a value, with a value")]
+    pub submission_poll: Option<Option<u32>>,
+
+    /// Intended load: `5000/s` operations or `200MB/s`, with response times from the intended start
+    #[arg(long, value_name = "RATE")]
+    pub rate: Option<RateText>,
+
+    /// How operations arrive under --rate
+    #[arg(long, value_enum, default_value = "fixed", requires = "rate")]
+    pub arrivals: ArrivalsName,
+
+    /// Number of runs, a sample each [default: 1, or at most 25 with --steady-state]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeat: Option<u32>,
+
+    /// Repeat until five runs are steady by SNIA's rule
+    #[arg(long)]
+    pub steady_state: bool,
 
     /// Rest between runs
     #[arg(long, value_name = "TIME", default_value = "0s")]
-    settle: Nanoseconds,
+    pub settle: Nanoseconds,
 
-    /// Unrelated bytes written before each run, such as `4GiB`
+    /// Unrelated data to write before each run, such as `4GiB`; the page cache is dropped afterwards
     #[arg(long, value_name = "SIZE")]
-    precondition: Option<Bytes>,
+    pub precondition: Option<Bytes>,
 
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
+    /// Folder for the unrelated data [default: the target's, or the device itself if it is written to]
+    #[arg(long, value_name = "FOLDER", requires = "precondition")]
+    pub precondition_in: Option<PathBuf>,
+
+    /// Bound on the summary, such as `bytes_per_s>=500MB` or `completion_latency.p99_ns<=2ms`; exit code 4
+    /// when missed. May be repeated
+    #[arg(long, value_name = "BOUND")]
+    pub require: Vec<Requirement>,
+
+    /// Put the whole histograms into the summary
+    #[arg(long)]
+    pub histogram: bool,
 
     /// Keep a file that diskprobe created
     #[arg(long)]
-    keep: bool,
-}
-
-impl Args {
-    /// What was typed, understood.
-    ///
-    /// # Errors
-    /// When it contradicts itself (exit code 2), or a CPU can't be used (exit code 3).
-    pub fn config(&self) -> Result<Config> {
-        let (work, mode) = match &self.command {
-            Command::Write(write) => {
-                let data = Filler { data: write.data, seed: write.work.seed, refill: write.refill };
-                let keep = write.work.keep;
-                (
-                    &write.work,
-                    Mode::Write { overwrite: write.overwrite, device: write.device.clone(), data, keep },
-                )
-            }
-            Command::Read(read) => {
-                let filler = Filler { data: Data::Random, seed: read.work.seed, refill: true };
-                (&read.work, Mode::Read { create: read.create.then_some(filler), keep: read.work.keep })
-            }
-        };
-        let block_size_bytes = u32::try_from(work.block_size.0)
-            .ok()
-            .filter(|size| *size > 0 && size.is_multiple_of(512))
-            .ok_or_else(|| {
-                Error::bad_arguments("--block-size must be a multiple of 512 bytes below 4 GiB")
-            })?;
-        if let Some(Bytes(total)) = work.total
-            && (total == 0 || !total.is_multiple_of(512))
-        {
-            return Err(Error::bad_arguments("--total must be a multiple of 512 bytes"));
-        }
-        Ok(Config {
-            path: work.path.clone(),
-            mode,
-            block_size_bytes,
-            total_bytes: work.total.map(|total| total.0),
-            duration_ns: self.common.duration.map(|duration| duration.0),
-            queue_depth: work.queue_depth,
-            batch: work.batch.clamp(1, u32::from(work.queue_depth)),
-            runs: work.repeat,
-            settle_ns: work.settle.0,
-            precondition_bytes: work.precondition.map_or(0, |size| size.0),
-            cpus: self.common.cpus.clone().unwrap_or_default(),
-            placements: self.common.placements()?,
-        })
-    }
+    pub keep: bool,
 }
 
 impl Program for Args {
@@ -165,6 +217,6 @@ impl Program for Args {
     }
 
     fn run(self, session: &mut Session<'_>) -> Result<()> {
-        measure::run(&self.config()?, session)
+        measure::run(&resolve::config(&self)?, session)
     }
 }

@@ -80,25 +80,26 @@ impl Buffers {
         unsafe { self.start.as_ptr().add(index * self.stride) }
     }
 
-    /// Block `index`.
+    /// Block `index`. Whoever gave its [`Self::address`] away must not call this while it is in use there.
     ///
-    /// # Safety
-    /// The kernel must not be writing to it: no operation on it may be in flight.
+    /// # Panics
+    /// When there is no such block.
     #[must_use]
     #[inline]
-    pub unsafe fn block(&self, index: usize) -> &[u8] {
-        // SAFETY: inside the mapping, initialised by the kernel with zeros; the caller excludes writers.
+    pub fn block(&self, index: usize) -> &[u8] {
+        // SAFETY: inside the mapping, initialised by the kernel with zeros; writers through the raw
+        // address are excluded by whoever made them possible with an unsafe call of their own.
         unsafe { std::slice::from_raw_parts(self.address(index), self.length) }
     }
 
-    /// Block `index`, to fill.
+    /// Block `index`, to fill; the same holds as for [`Self::block`].
     ///
-    /// # Safety
-    /// The kernel must not be using it: no operation on it may be in flight.
+    /// # Panics
+    /// When there is no such block.
     #[must_use]
     #[inline]
-    pub unsafe fn block_mut(&mut self, index: usize) -> &mut [u8] {
-        // SAFETY: inside the mapping, initialised; `&mut self` excludes other borrows, the caller the kernel.
+    pub fn block_mut(&mut self, index: usize) -> &mut [u8] {
+        // SAFETY: as in `block`; `&mut self` excludes other borrows.
         unsafe { std::slice::from_raw_parts_mut(self.address(index), self.length) }
     }
 }
@@ -119,12 +120,10 @@ mod tests {
         let mut buffers = Buffers::new(3, 5000).unwrap();
         for index in 0..3 {
             assert_eq!(buffers.address(index) as usize % ALIGNMENT, 0);
-            // SAFETY: nothing is in flight; there is no kernel in this test.
-            let block = unsafe { buffers.block_mut(index) };
+            let block = buffers.block_mut(index);
             assert_eq!(block, [0; 5000]);
             block.fill(index as u8 + 1);
         }
-        // SAFETY: as above.
-        assert!((0..3).all(|index| unsafe { buffers.block(index) } == [index as u8 + 1; 5000]));
+        assert!((0..3).all(|index| buffers.block(index) == [index as u8 + 1; 5000]));
     }
 }

@@ -4,38 +4,65 @@ use std::{fmt, path::PathBuf};
 
 use meter::{
     cpulist::CpuList,
+    pacer::{Arrivals, Schedule},
     placement::Placement,
-    units::{Bytes, Nanoseconds},
+    units::{self, Bytes, Nanoseconds},
 };
 use serde::Serialize;
 
-use crate::{data::Filler, engine::Operation};
+use crate::{data::Filler, engine::Operation, require::Requirement, setup::RingOptions};
 
 /// Everything that decides what is measured. Sizes are in bytes, times in nanoseconds.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Config {
-    /// The file or block device.
+    /// The file or device.
     pub path: PathBuf,
     /// Direction, and what may become of the target.
     #[serde(flatten)]
     pub mode: Mode,
+    /// How operations reach the kernel.
+    pub engine: EngineKind,
+    /// Whether the page cache is passed by (O_DIRECT).
+    pub direct: bool,
     /// Length of one operation.
     pub block_size_bytes: u32,
-    /// Bytes of one run; `null` when the duration decides alone.
+    /// Operations in flight that are asked for, per worker.
+    pub queue_depth: u16,
+    /// Completions that are waited for before new operations begin; `null` for as many as come within 20 µs.
+    pub batch: Option<u32>,
+    /// First byte of the region that is used.
+    pub offset_bytes: u64,
+    /// Length of that region; `null` for as much as a run transfers.
+    pub span_bytes: Option<u64>,
+    /// Bytes of one run; `null` for the default or the duration's.
     pub total_bytes: Option<u64>,
     /// Longest time of one run.
     pub duration_ns: Option<u64>,
-    /// Operations in flight that are asked for, per worker.
-    pub queue_depth: u16,
-    /// Completions that are waited for before new operations begin.
-    pub batch: u32,
-    /// Number of runs.
+    /// Time of the same work before each run that is not measured.
+    pub warmup_ns: u64,
+    /// Order of the blocks.
+    pub order: Order,
+    /// Seed of random order, data and arrivals.
+    pub seed: u64,
+    /// Intended load; `null` for as fast as it goes.
+    pub rate: Option<Rate>,
+    /// Number of runs, the most of them with `steady_state`.
     pub runs: u32,
-    /// Rest before each run but the first.
+    /// Whether runs go on only until SNIA's rule finds them steady.
+    pub steady_state: bool,
+    /// Rest between runs.
     pub settle_ns: u64,
-    /// Unrelated bytes written before each run; 0 for none.
-    pub precondition_bytes: u64,
+    /// Unrelated data written before each run.
+    pub precondition: Option<Precondition>,
+    /// Bounds that make the result untrusted when missed.
+    pub require: Vec<Requirement>,
+    /// Length of the intervals that are sampled within a run.
+    pub interval_ns: Option<u64>,
+    /// Whether the summary has the whole histograms.
+    pub histogram: bool,
+    /// File of the HdrHistogram interval log.
+    pub hlog: Option<PathBuf>,
     /// CPUs of the workers, one worker each; empty for a single worker that is not pinned.
     pub cpus: CpuList,
     /// The same with the scheduling policy.
@@ -49,23 +76,139 @@ pub struct Config {
 #[serde(tag = "operation", rename_all = "snake_case")]
 pub enum Mode {
     /// Data goes to the target.
-    Write {
-        /// Whether an existing file, or a block device, may be written to.
-        overwrite: bool,
-        /// The device's name, given a second time: it may be written to although it is not empty.
-        device: Option<PathBuf>,
-        /// What is written.
-        data: Filler,
-        /// Whether a file that this program creates stays.
-        keep: bool,
-    },
+    Write(WriteMode),
     /// Data comes from the target.
-    Read {
-        /// What a missing file is created with first; `null` when it must exist.
-        create: Option<Filler>,
-        /// Whether a file that this program creates stays.
-        keep: bool,
-    },
+    Read(ReadMode),
+}
+
+/// How a target is written to.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct WriteMode {
+    /// What may become of data that is there.
+    pub existing: Existing,
+    /// The device's name, given a second time: it may be written to although it is not empty.
+    pub device: Option<PathBuf>,
+    /// What a file's space is before each run.
+    pub layout: Layout,
+    /// What is written.
+    pub data: Filler,
+    /// Whether each run is read back and compared.
+    pub verify: bool,
+    /// What makes the data durable after each run.
+    pub sync: Durability,
+    /// Whether a file that this program creates stays.
+    pub keep: bool,
+}
+
+/// How a target is read.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ReadMode {
+    /// Whether a missing file is created and filled first.
+    pub create: bool,
+    /// Whether blocks are compared with what a `write --refill` of the same seed left there.
+    pub verify: bool,
+    /// Whether a file that this program creates stays.
+    pub keep: bool,
+}
+
+/// What may become of a target that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Existing {
+    /// Nothing: it is an error.
+    Refuse,
+    /// It is written over.
+    Overwrite,
+    /// Data is written behind a file's end, and stays.
+    Append,
+}
+
+/// What a file's space is before each run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// Reserved (fallocate(2)), as fio does.
+    Preallocate,
+    /// None: the file grows with every write, as with dd. File systems write one block at a time then.
+    Extend,
+    /// Filled with data once, so that every run writes over it.
+    Fill,
+}
+
+/// What makes data durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// Nothing: it may still be in a cache of the device.
+    None,
+    /// fdatasync(2).
+    Fdatasync,
+    /// fsync(2).
+    Fsync,
+}
+
+/// How operations reach the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum EngineKind {
+    /// io_uring with registered buffers and file.
+    IoUring(RingOptions),
+    /// pread(2) and pwrite(2), one at a time, as dd does.
+    Sync,
+    /// NVMe commands through io_uring, past the file system and block layer.
+    Nvme(RingOptions),
+}
+
+/// Order of the blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Ascending.
+    Sequential,
+    /// Random, each block once a pass.
+    Random,
+}
+
+/// An intended load: `operations` every `per_ns` nanoseconds, of all workers together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Rate {
+    /// Numerator.
+    pub operations: u64,
+    /// Denominator.
+    pub per_ns: u64,
+    /// Whether arrivals are exponential instead of even.
+    pub poisson: bool,
+}
+
+impl Rate {
+    /// The schedule of one of `workers` workers, and how long after the start it begins: together
+    /// they are even.
+    #[must_use]
+    pub fn schedule(self, worker: u64, workers: u64, seed: u64) -> (Schedule, u64) {
+        let arrivals = if self.poisson { Arrivals::Poisson } else { Arrivals::Fixed };
+        let schedule = Schedule::fixed(self.operations, self.per_ns.saturating_mul(workers));
+        let lead = u128::from(self.per_ns) * u128::from(worker) / u128::from(self.operations);
+        (schedule.with_arrivals(arrivals, seed.wrapping_add(worker)), u64::try_from(lead).unwrap_or(0))
+    }
+}
+
+/// Unrelated data before each run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Precondition {
+    /// How much.
+    pub bytes: u64,
+    /// In which folder a nameless file takes it; `null` for the folder of a file, or the region of a
+    /// device that is written to.
+    pub folder: Option<PathBuf>,
 }
 
 impl Config {
@@ -73,9 +216,15 @@ impl Config {
     #[must_use]
     pub fn operation(&self) -> Operation {
         match self.mode {
-            Mode::Write { .. } => Operation::Write,
-            Mode::Read { .. } => Operation::Read,
+            Mode::Write(_) => Operation::Write,
+            Mode::Read(_) => Operation::Read,
         }
+    }
+
+    /// Whether operations have intended starts.
+    #[must_use]
+    pub fn is_paced(&self) -> bool {
+        self.rate.is_some()
     }
 }
 
@@ -88,9 +237,14 @@ impl fmt::Display for Config {
         if let Some(duration) = self.duration_ns {
             write!(f, ", {}", Nanoseconds(duration))?;
         }
-        write!(f, " in blocks of {}, depth {}", Bytes(self.block_size_bytes.into()), self.queue_depth)?;
+        let order = if self.order == Order::Random { " in random order" } else { "" };
+        write!(f, ", blocks of {}{order}, depth {}", Bytes(self.block_size_bytes.into()), self.queue_depth)?;
+        if let Some(rate) = self.rate {
+            let per_s = rate.operations as f64 / (rate.per_ns as f64 / 1e9);
+            write!(f, ", {}", units::si(per_s, "operations/s"))?;
+        }
         if self.runs > 1 {
-            write!(f, ", {} runs", self.runs)?;
+            write!(f, ", {}{} runs", if self.steady_state { "at most " } else { "" }, self.runs)?;
         }
         Ok(())
     }

@@ -24,6 +24,21 @@ impl DeviceNumber {
         Self { major: libc::major(raw), minor: libc::minor(raw) }
     }
 
+    /// From the kernel's notation, `254:0`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.trim().split_once(':')?;
+        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    }
+
+    /// The device's node: `/dev` and the name that sysfs calls it by.
+    #[must_use]
+    pub fn node(self) -> PathBuf {
+        let name = self.folder().canonicalize().ok();
+        let name = name.as_deref().and_then(Path::file_name).unwrap_or_default();
+        Path::new("/dev").join(name)
+    }
+
     /// The device's folder in sysfs.
     #[must_use]
     pub fn folder(self) -> PathBuf {
@@ -102,10 +117,7 @@ fn hardware(device: DeviceNumber, depth: u32, found: &mut Vec<PathBuf>) -> Resul
     let members: Vec<PathBuf> =
         fs::read_dir(disk.join("slaves")).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     for member in &members {
-        let number = read_line(member.join("dev")).and_then(|text| {
-            let (major, minor) = text.split_once(':')?;
-            Some(DeviceNumber { major: major.parse().ok()?, minor: minor.parse().ok()? })
-        });
+        let number = read_line(member.join("dev")).and_then(|text| DeviceNumber::parse(&text));
         let number = number.ok_or_else(|| format!("{} has no device number", member.display()))?;
         hardware(number, depth + 1, found)?;
     }

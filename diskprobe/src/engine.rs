@@ -3,6 +3,8 @@
 use meter::Result;
 use serde::Serialize;
 
+use crate::setup::Granted;
+
 /// What is done to the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -28,6 +30,14 @@ impl Operation {
 /// Number of a buffer and of the operation that may use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(pub(crate) u16);
+
+impl Slot {
+    /// Slot number `index`; an engine panics at one that it does not have.
+    #[must_use]
+    pub fn new(index: u16) -> Self {
+        Self(index)
+    }
+}
 
 /// One operation as the loop asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +80,9 @@ pub trait Engine {
     /// How many operations can be in flight.
     fn slots(&self) -> u16;
 
+    /// What the kernel granted of io_uring's features; `None` for an engine without it.
+    fn granted(&self) -> Option<&Granted>;
+
     /// The block of a free slot.
     ///
     /// # Panics
@@ -94,7 +107,8 @@ pub trait Engine {
     /// When the kernel refuses the call itself.
     fn submit(&mut self) -> Result<()>;
 
-    /// Returns when `at_least` operations have ended, after `timeout_ns`, or when a signal came.
+    /// Returns when `at_least` operations have ended, after `timeout_ns`, or when a signal came. With 0
+    /// and no timeout it only looks for what has ended.
     ///
     /// # Errors
     /// When the kernel refuses the call itself.

@@ -1,22 +1,50 @@
 //! Disk probe: how long a guest's I/O takes, how much that varies, and what it costs.
 //!
-//! What was typed ([`args`]) becomes a [`config`]; [`measure`] conducts its runs on a [`target`];
-//! each [`worker`] drives an [`engine`], of which the [`ring`] is the usual one.
+//! What was typed ([`args`]) becomes a [`config`] in [`resolve`]. [`measure`] lets [`inspect`] look at
+//! the path, opens the [`target`], and starts workers; the [`conductor`] has them do one run after the
+//! other and tells the [`outcome`]. Each [`worker`] drives an [`engine`], of which the [`ring`] is the
+//! usual one. Unsafe code is in [`ring`] and [`buffer`] alone.
 
 pub mod args;
 pub mod blocks;
 pub mod buffer;
+pub mod conductor;
 pub mod config;
 pub mod data;
+pub mod device;
 pub mod disk;
 pub mod engine;
+pub mod facts;
+pub mod filling;
+pub mod inspect;
+pub mod intervals;
+pub mod latencies;
 pub mod measure;
+pub mod nvme;
 pub mod outcome;
-pub mod precondition;
+pub mod require;
+pub mod resolve;
 pub mod ring;
 pub mod setup;
+pub mod signature;
 pub mod stage;
+pub mod steady;
+pub mod sync;
 pub mod target;
+pub mod totals;
 pub mod worker;
+pub mod workload;
 
 pub use args::Args;
+
+/// The JSON schemas of this tool's records, each with the stem of its file's name.
+#[cfg(feature = "schema")]
+#[must_use]
+pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
+    use meter::{record::Envelope, session};
+    vec![
+        ("diskprobe-start", schemars::schema_for!(Envelope<session::Start<outcome::Resolved>>)),
+        ("diskprobe-sample", schemars::schema_for!(Envelope<outcome::Sample>)),
+        ("diskprobe-summary", schemars::schema_for!(Envelope<session::Summary<outcome::Summary>>)),
+    ]
+}

@@ -2,10 +2,34 @@
 
 use std::fmt;
 
-use meter::{histogram::LatencySummary, interrupts::InterruptCount, units, usage::Usage};
+use meter::{
+    histogram::{LatencyHistogram, LatencySummary},
+    interrupts::InterruptCount,
+    units,
+    usage::Usage,
+};
 use serde::Serialize;
 
-use crate::worker::{Latencies, Tally};
+use crate::{
+    config::Config, data::Mismatch, facts::Facts, latencies::Latencies, setup::Granted, steady::SteadyState,
+};
+
+/// The body of the `start` record's `config`: what was asked for, and of what target.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Resolved {
+    /// What was asked for.
+    #[serde(flatten)]
+    pub config: Config,
+    /// Facts of the target.
+    pub target: Facts,
+}
+
+impl fmt::Display for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.config, self.target)
+    }
+}
 
 /// What one stretch of work gave: a run, an interval, or all runs together.
 #[derive(Clone, Debug, Serialize)]
@@ -25,7 +49,7 @@ pub struct Figures {
     pub submission_latency: Option<LatencySummary>,
     /// From then until its end was seen (fio's clat).
     pub completion_latency: Option<LatencySummary>,
-    /// Both together (fio's lat).
+    /// Both together: the service time (fio's lat).
     pub total_latency: Option<LatencySummary>,
     /// From the intended start to the end; `null` without a rate, which alone gives intended starts.
     pub response_time: Option<LatencySummary>,
@@ -37,32 +61,82 @@ pub struct Figures {
     pub usage: Usage,
     /// Interrupts of the target's disk meanwhile.
     pub interrupts: InterruptCount,
+    /// Both per operation and per GiB.
+    pub cost: Cost,
+}
+
+/// CPU time, steal and interrupts per operation and per GiB; `null` where nothing was done or they can't be told.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Cost {
+    /// CPU time of this process per operation, in nanoseconds.
+    pub cpu_per_operation_ns: Option<f64>,
+    /// CPU time of this process per GiB, in seconds.
+    pub cpu_per_gib_s: Option<f64>,
+    /// Time that the hypervisor took per operation, in nanoseconds.
+    pub steal_per_operation_ns: Option<f64>,
+    /// Time that the hypervisor took per GiB, in seconds.
+    pub steal_per_gib_s: Option<f64>,
+    /// Interrupts per operation.
+    pub interrupts_per_operation: Option<f64>,
+    /// Interrupts per GiB.
+    pub interrupts_per_gib: Option<f64>,
+}
+
+impl Cost {
+    fn new(bytes: u64, operations: u64, usage: &Usage, interrupts: &InterruptCount) -> Self {
+        let ratio = |amount: Option<f64>, of: f64| amount.filter(|_| of > 0.0).map(|amount| amount / of);
+        let gib = bytes as f64 / f64::from(1 << 30);
+        let operations = operations as f64;
+        let cpu_ns = Some(usage.cpu_ns() as f64);
+        let steal_ns = usage.steal_ns.map(|ns| ns as f64);
+        let count = interrupts.count.map(|count| count as f64);
+        Self {
+            cpu_per_operation_ns: ratio(cpu_ns, operations),
+            cpu_per_gib_s: ratio(cpu_ns, gib * 1e9),
+            steal_per_operation_ns: ratio(steal_ns, operations),
+            steal_per_gib_s: ratio(steal_ns, gib * 1e9),
+            interrupts_per_operation: ratio(count, operations),
+            interrupts_per_gib: ratio(count, gib),
+        }
+    }
+}
+
+/// What a stretch of work did, in plain numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Amount {
+    /// From the first submission to the last completion, in nanoseconds.
+    pub elapsed_ns: u64,
+    /// Bytes transferred.
+    pub bytes: u64,
+    /// Operations done entirely.
+    pub operations: u64,
+    /// Partial transfers.
+    pub short_transfers: u64,
+    /// Sum of all total latencies, in nanoseconds.
+    pub in_flight_ns: u64,
 }
 
 impl Figures {
-    /// The figures of `tallies` that together took `elapsed_ns`.
+    /// The figures of `amount` done.
     #[must_use]
-    pub fn new(
-        total: &Tally,
-        elapsed_ns: u64,
-        latencies: &Latencies,
-        usage: Usage,
-        interrupts: InterruptCount,
-    ) -> Self {
+    pub fn new(amount: &Amount, latencies: &Latencies, usage: Usage, interrupts: InterruptCount) -> Self {
+        let Amount { elapsed_ns, bytes, operations, short_transfers, in_flight_ns } = *amount;
         let elapsed_s = elapsed_ns as f64 / 1e9;
         let per_second = |amount: f64| (elapsed_ns > 0).then(|| amount / elapsed_s);
         Self {
             elapsed_s,
-            bytes: total.bytes,
-            operations: total.operations,
-            bytes_per_s: per_second(total.bytes as f64),
-            operations_per_s: per_second(total.operations as f64),
+            bytes,
+            operations,
+            bytes_per_s: per_second(bytes as f64),
+            operations_per_s: per_second(operations as f64),
             submission_latency: latencies.submission.summary(),
             completion_latency: latencies.completion.summary(),
             total_latency: latencies.total.summary(),
-            response_time: latencies.response.as_ref().and_then(meter::histogram::LatencyHistogram::summary),
-            in_flight_mean: per_second(total.in_flight_ns as f64 / 1e9),
-            short_transfers: total.short_transfers,
+            response_time: latencies.response.as_ref().and_then(|response| response.summary()),
+            in_flight_mean: per_second(in_flight_ns as f64 / 1e9),
+            short_transfers,
+            cost: Cost::new(bytes, operations, &usage, &interrupts),
             usage,
             interrupts,
         }
@@ -74,9 +148,9 @@ impl fmt::Display for Figures {
         let rate = |rate: Option<f64>, unit| rate.map_or_else(|| "-".into(), |rate| units::si(rate, unit));
         write!(
             f,
-            "{} in {} s: {}, {}, depth {:.2}",
+            "{} in {:.6} s: {}, {}, depth {:.2}",
             units::si(self.bytes as f64, "B"),
-            format_args!("{:.6}", self.elapsed_s),
+            self.elapsed_s,
             rate(self.bytes_per_s, "B/s"),
             rate(self.operations_per_s, "operations/s"),
             self.in_flight_mean.unwrap_or(0.0)
@@ -94,6 +168,9 @@ impl fmt::Display for Figures {
         }
         write!(f, "\n  CPU {} user", units::duration(self.usage.cpu_user_ns as f64))?;
         write!(f, " + {} system", units::duration(self.usage.cpu_system_ns as f64))?;
+        if let Some(ns) = self.cost.cpu_per_operation_ns {
+            write!(f, " ({} per operation)", units::duration(ns))?;
+        }
         match (&self.interrupts.count, &self.interrupts.reason) {
             (Some(count), _) => write!(f, ", {count} interrupts of {}", self.interrupts.sources.join(", ")),
             (None, Some(reason)) => write!(f, ", interrupts unknown: {reason}"),
@@ -102,20 +179,56 @@ impl fmt::Display for Figures {
     }
 }
 
-/// The body of a `sample` record: one run.
+/// The body of a `sample` record: one run, or one interval of it.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sample {
     /// Number of the run, from 0.
     pub run: u32,
+    /// Number of the interval in the run, from 0; `null` for the whole run.
+    pub interval: Option<u32>,
     /// Its figures.
     #[serde(flatten)]
     pub figures: Figures,
+    /// Seconds that the final sync took; `null` without one.
+    pub sync_s: Option<f64>,
+    /// What reading back found; `null` where nothing is compared.
+    pub verification: Option<Verification>,
 }
 
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "run {}: {}", self.run, self.figures)
+        write!(f, "run {}", self.run)?;
+        if let Some(interval) = self.interval {
+            write!(f, " interval {interval}")?;
+        }
+        write!(f, ": {}", self.figures)?;
+        if let Some(seconds) = self.sync_s {
+            write!(f, "\n  sync {}", units::duration(seconds * 1e9))?;
+        }
+        self.verification.iter().try_for_each(|verification| write!(f, "\n  {verification}"))
+    }
+}
+
+/// What comparing data found.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Verification {
+    /// Bytes compared.
+    pub bytes: u64,
+    /// Sectors of 512 bytes that differ.
+    pub wrong_sectors: u64,
+    /// The first of them; `null` when all is as it should be.
+    pub mismatch: Option<Mismatch>,
+}
+
+impl fmt::Display for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = units::si(self.bytes as f64, "B");
+        match &self.mismatch {
+            None => write!(f, "verified {bytes}"),
+            Some(mismatch) => write!(f, "{} of {bytes} wrong sectors: {mismatch}", self.wrong_sectors),
+        }
     }
 }
 
@@ -128,14 +241,78 @@ pub struct Summary {
     /// Their figures together; those of the only run where there was one.
     #[serde(flatten)]
     pub figures: Figures,
+    /// Seconds that the final syncs took together; `null` without one.
+    pub sync_s: Option<f64>,
+    /// What reading back found in all runs; `null` where nothing is compared.
+    pub verification: Option<Verification>,
+    /// What SNIA's rule says; `null` where it is not asked.
+    pub steady_state: Option<SteadyState>,
+    /// io_uring's features in use and refused; `null` for an engine without it.
+    pub ring: Option<Granted>,
+    /// The whole histograms, where they are asked for.
+    pub histograms: Option<Vec<NamedHistogram>>,
+}
+
+/// One histogram.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NamedHistogram {
+    /// Whose it is, such as `completion_latency`.
+    pub name: &'static str,
+    /// Pairs of a bucket's highest latency in nanoseconds and its count, ascending.
+    pub buckets_ns: Vec<(u64, u64)>,
+}
+
+impl NamedHistogram {
+    /// The non-empty buckets of `histogram`.
+    #[must_use]
+    pub fn new(name: &'static str, histogram: &LatencyHistogram) -> Self {
+        Self { name, buckets_ns: histogram.buckets().collect() }
+    }
+}
+
+impl Summary {
+    /// A summary with every figure filled in, as JSON: it shows which keys there are.
+    #[must_use]
+    pub fn example() -> serde_json::Value {
+        let mut latencies = Latencies::new(true);
+        latencies.record_one();
+        let amount = Amount { elapsed_ns: 1, bytes: 1, operations: 1, short_transfers: 0, in_flight_ns: 1 };
+        let usage = Usage { steal_ns: Some(0), resident_peak_bytes: Some(0), ..Usage::default() };
+        let interrupts = InterruptCount { count: Some(0), sources: Vec::new(), reason: None };
+        let summary = Self {
+            runs: 1,
+            figures: Figures::new(&amount, &latencies, usage, interrupts),
+            sync_s: Some(0.0),
+            verification: Some(Verification { bytes: 0, wrong_sectors: 0, mismatch: None }),
+            steady_state: Some(crate::steady::judge(&[1.0; crate::steady::WINDOW])),
+            ring: None,
+            histograms: None,
+        };
+        serde_json::to_value(summary).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.runs {
+            0 => f.write_str("no run was begun"),
             // A single run has been shown already.
             1 => Ok(()),
             runs => write!(f, "{runs} runs: {}", self.figures),
+        }?;
+        match &self.steady_state {
+            Some(SteadyState {
+                reached,
+                rounds,
+                range_percent: Some(range),
+                slope_percent: Some(slope),
+                ..
+            }) => {
+                let word = if *reached { "steady" } else { "not steady" };
+                write!(f, "\n{word} after {rounds} rounds: range {range:.1} %, slope {slope:.1} %")
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -7,32 +7,105 @@
 
 use std::{fs::File, io, os::fd::AsRawFd};
 
-use io_uring::{IoUring, opcode, squeue, types};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use meter::{Error, Result};
 
 use crate::{
     buffer::Buffers,
     engine::{Completion, Engine, Operation, Progress, Request, Slot},
+    nvme::Namespace,
     setup::{self, Granted, RingOptions},
 };
 
+/// How a request looks to the kernel, and what the kernel's answer means.
+///
+/// # Safety
+/// The entry that [`Form::entry`] makes must let the kernel touch no memory but the request's length
+/// from `address` on.
+pub unsafe trait Form {
+    /// Entries of the submission queue.
+    type Submission: squeue::EntryMarker;
+    /// Entries of the completion queue.
+    type Completion: cqueue::EntryMarker;
+
+    /// The entry of a request on registered file 0 and registered buffer 0.
+    fn entry(&self, request: Request, address: *mut u8, user_data: u64) -> Self::Submission;
+
+    /// User data, and the bytes transferred of `request` or a negative error number.
+    fn result(&self, answer: &Self::Completion, wanted: impl FnOnce(u64) -> u32) -> (u64, i32);
+}
+
+/// Reads and writes of a file or block device.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadWrite;
+
+// SAFETY: WriteFixed and ReadFixed touch exactly `length` bytes from `address` on.
+unsafe impl Form for ReadWrite {
+    type Submission = squeue::Entry;
+    type Completion = cqueue::Entry;
+
+    #[inline]
+    fn entry(&self, request: Request, address: *mut u8, user_data: u64) -> squeue::Entry {
+        let Request { operation, offset, length } = request;
+        let file = types::Fixed(0);
+        let entry = match operation {
+            Operation::Write => opcode::WriteFixed::new(file, address, length, 0).offset(offset).build(),
+            Operation::Read => opcode::ReadFixed::new(file, address, length, 0).offset(offset).build(),
+        };
+        entry.user_data(user_data)
+    }
+
+    #[inline]
+    fn result(&self, answer: &cqueue::Entry, _: impl FnOnce(u64) -> u32) -> (u64, i32) {
+        (answer.user_data(), answer.result())
+    }
+}
+
+// SAFETY: the command names `address` and `length`, and the kernel holds it to registered buffer 0.
+unsafe impl Form for Namespace {
+    type Submission = squeue::Entry128;
+    type Completion = cqueue::Entry32;
+
+    #[inline]
+    fn entry(&self, request: Request, address: *mut u8, user_data: u64) -> squeue::Entry128 {
+        opcode::UringCmd80::new(types::Fixed(0), Namespace::COMMAND)
+            .cmd(self.command(request, address as u64))
+            .buf_index(Some(0))
+            .build()
+            .user_data(user_data)
+    }
+
+    #[inline]
+    fn result(&self, answer: &cqueue::Entry32, wanted: impl FnOnce(u64) -> u32) -> (u64, i32) {
+        // A command is done entirely or not at all; a positive result is the status of the drive.
+        let user_data = answer.user_data();
+        let result = match answer.result() {
+            0 => wanted(user_data) as i32,
+            errno if errno < 0 => errno,
+            status => -Namespace::errno_of(status.unsigned_abs()),
+        };
+        (user_data, result)
+    }
+}
+
 /// An io_uring with its buffers. Dropping it waits for what is in flight.
-pub struct Ring {
+pub struct Ring<F: Form> {
     // Dropped in this order: the kernel's side first, then the memory that it borrowed.
-    ring: IoUring,
+    ring: IoUring<F::Submission, F::Completion>,
     buffers: Buffers,
+    form: F,
     busy: Box<[Option<Progress>]>,
     in_flight: u32,
     granted: Granted,
 }
 
-impl Ring {
+impl<F: Form> Ring<F> {
     /// A ring for `slots` operations of up to `length` bytes on `file`.
     ///
     /// # Errors
     /// Exit code 3 when io_uring is missing or disabled, when something of `options` was refused, or
     /// when the limit of locked memory is too low.
-    pub fn new(file: &File, slots: u16, length: u32, options: &RingOptions) -> Result<Self> {
+    pub fn new(file: &File, form: F, slots: u16, length: u32, options: &RingOptions) -> Result<Self> {
         let (ring, granted) = setup::build(u32::from(slots), options)?;
         let buffers = Buffers::new(usize::from(slots), length as usize)?;
         let whole = libc::iovec { iov_base: buffers.address(0).cast(), iov_len: buffers.size() };
@@ -43,7 +116,7 @@ impl Ring {
             .register_files(&[file.as_raw_fd()])
             .map_err(|error| Error::system("register the file with io_uring", error))?;
         let busy = vec![None; usize::from(slots)].into_boxed_slice();
-        Ok(Self { ring, buffers, busy, in_flight: 0, granted })
+        Ok(Self { ring, buffers, form, busy, in_flight: 0, granted })
     }
 
     /// What the kernel granted of the ring's features.
@@ -52,11 +125,15 @@ impl Ring {
         &self.granted
     }
 
-    fn push(&mut self, slot: Slot, request: Request, skip: u32) {
+    /// Puts the part of a slot's request that is still to do into the submission queue.
+    #[inline]
+    fn push(&mut self, slot: Slot, progress: Progress) {
         let index = usize::from(slot.0);
-        let entry = entry(&self.buffers, index, request, skip).user_data(u64::from(slot.0));
-        // SAFETY: the entry names memory of `buffers` only (`entry` keeps within the block), which lives
-        // as long as the ring, and which nobody else reaches while `busy[index]` is set.
+        // SAFETY: the bytes done are fewer than the request's length, which `queue` found to fit the block.
+        let address = unsafe { self.buffers.address(index).add(progress.bytes as usize) };
+        let entry = self.form.entry(progress.rest(), address, u64::from(slot.0));
+        // SAFETY: by the contract of `Form` the entry names memory of this block only. It lives as long as
+        // the ring, and `block` and `block_mut` refuse to borrow it while `busy[index]` is set.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         assert!(pushed.is_ok(), "the queue has an entry for every slot");
         self.in_flight += 1;
@@ -65,20 +142,27 @@ impl Ring {
     fn assert_free(&self, slot: Slot) {
         assert!(self.busy[usize::from(slot.0)].is_none(), "slot {} is in flight", slot.0);
     }
-}
 
-/// The kernel's form of a request on block `index`, `skip` bytes into it.
-fn entry(buffers: &Buffers, index: usize, request: Request, skip: u32) -> squeue::Entry {
-    // SAFETY: `skip` plus the request's length is at most the block's length, as `queue` checked.
-    let address = unsafe { buffers.address(index).add(skip as usize) };
-    let file = types::Fixed(0);
-    match request.operation {
-        Operation::Write => {
-            opcode::WriteFixed::new(file, address, request.length, 0).offset(request.offset).build()
+    /// Takes answers until none is left or one was for a part only, whose slot it gives.
+    #[inline]
+    fn reap_whole(&mut self, completions: &mut Vec<Completion>) -> Option<Slot> {
+        let Self { ring, busy, in_flight, form, .. } = self;
+        for answer in ring.completion() {
+            let wanted = |slot: u64| busy[slot as usize].map_or(0, |progress| progress.rest().length);
+            let (user_data, result) = form.result(&answer, wanted);
+            let slot = Slot(user_data as u16);
+            let place = &mut busy[usize::from(slot.0)];
+            let Some(progress) = place else { continue };
+            *in_flight -= 1;
+            match progress.advance(slot, result) {
+                Some(completion) => {
+                    *place = None;
+                    completions.push(completion);
+                }
+                None => return Some(slot),
+            }
         }
-        Operation::Read => {
-            opcode::ReadFixed::new(file, address, request.length, 0).offset(request.offset).build()
-        }
+        None
     }
 }
 
@@ -93,29 +177,32 @@ fn entered(result: io::Result<usize>, what: &str) -> Result<()> {
     }
 }
 
-impl Engine for Ring {
+impl<F: Form> Engine for Ring<F> {
     fn slots(&self) -> u16 {
         self.busy.len() as u16
     }
 
+    fn granted(&self) -> Option<&Granted> {
+        Some(&self.granted)
+    }
+
     fn block(&self, slot: Slot) -> &[u8] {
         self.assert_free(slot);
-        // SAFETY: the slot is free, so no operation on its block is in flight.
-        unsafe { self.buffers.block(usize::from(slot.0)) }
+        self.buffers.block(usize::from(slot.0))
     }
 
     fn block_mut(&mut self, slot: Slot) -> &mut [u8] {
         self.assert_free(slot);
-        // SAFETY: the slot is free, so no operation on its block is in flight.
-        unsafe { self.buffers.block_mut(usize::from(slot.0)) }
+        self.buffers.block_mut(usize::from(slot.0))
     }
 
     #[inline]
     fn queue(&mut self, slot: Slot, request: Request) {
         self.assert_free(slot);
         assert!(request.length as usize <= self.buffers.length(), "the request is longer than its block");
-        self.busy[usize::from(slot.0)] = Some(Progress::new(request));
-        self.push(slot, request, 0);
+        let progress = Progress::new(request);
+        self.busy[usize::from(slot.0)] = Some(progress);
+        self.push(slot, progress);
     }
 
     #[inline]
@@ -127,13 +214,12 @@ impl Engine for Ring {
     fn wait(&mut self, at_least: u32, timeout_ns: Option<u64>) -> Result<()> {
         let at_least = at_least.min(self.in_flight) as usize;
         let result = match timeout_ns {
-            None if self.ring.completion().len() >= at_least => return Ok(()),
+            None if at_least > 0 && self.ring.completion().len() >= at_least => return Ok(()),
             None => self.ring.submitter().submit_and_wait(at_least),
             Some(ns) => {
                 let limit = types::Timespec::new().sec(ns / 1_000_000_000).nsec((ns % 1_000_000_000) as u32);
-                self.ring
-                    .submitter()
-                    .submit_with_args(at_least.max(1), &types::SubmitArgs::new().timespec(&limit))
+                let arguments = types::SubmitArgs::new().timespec(&limit);
+                self.ring.submitter().submit_with_args(at_least.max(1), &arguments)
             }
         };
         entered(result, "wait for io_uring")
@@ -141,37 +227,15 @@ impl Engine for Ring {
 
     #[inline]
     fn reap(&mut self, completions: &mut Vec<Completion>) {
-        let rest = {
-            let Self { ring, busy, in_flight, .. } = self;
-            let mut rest = None;
-            for entry in ring.completion() {
-                *in_flight -= 1;
-                let slot = Slot(entry.user_data() as u16);
-                let place = &mut busy[usize::from(slot.0)];
-                let Some(progress) = place else { continue };
-                match progress.advance(slot, entry.result()) {
-                    Some(completion) => {
-                        completions.push(completion);
-                        *place = None;
-                    }
-                    None => {
-                        rest = Some(slot);
-                        break;
-                    }
-                }
-            }
-            rest
-        };
-        if let Some(slot) = rest {
+        while let Some(slot) = self.reap_whole(completions) {
             if let Some(progress) = self.busy[usize::from(slot.0)] {
-                self.push(slot, progress.rest(), progress.bytes);
+                self.push(slot, progress);
             }
-            self.reap(completions);
         }
     }
 }
 
-impl Drop for Ring {
+impl<F: Form> Drop for Ring<F> {
     fn drop(&mut self) {
         // The kernel may still write to the buffers: they must not be unmapped before it is done.
         let mut completions = Vec::new();
@@ -179,5 +243,7 @@ impl Drop for Ring {
             completions.clear();
             self.reap(&mut completions);
         }
+        // The kernel takes a closed ring apart later; the file and its space shall not wait for that.
+        let _: io::Result<()> = self.ring.submitter().unregister_files();
     }
 }

@@ -7,7 +7,8 @@ use meter::{Error, Result};
 use serde::Serialize;
 
 /// What the user asked of the ring beyond the defaults. What is asked for here and refused is an error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RingOptions {
     /// Completions are polled for instead of interrupting (`IORING_SETUP_IOPOLL`).
     pub io_poll: bool,

@@ -1,4 +1,4 @@
-//! The file or block device: looked at, opened, made ready for each run, and removed again.
+//! The file or device: opened, made ready for each run, and removed again.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -10,83 +10,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use meter::{Error, Result, interrupts::Sources};
-use rustix::fs::FallocateFlags;
+use meter::{Error, Result, clock, control::Stop, interrupts::Sources};
+use rustix::fs::{Advice, FallocateFlags, OFlags};
 
 use crate::{
-    config::{Config, Mode},
+    blocks::Region,
+    config::{Config, Durability, EngineKind, Existing, Layout, Mode, WriteMode},
+    data::{Data, Filler},
+    device,
     disk::{self, DeviceNumber},
+    filling::Filling,
+    inspect::{Found, Seen},
 };
-
-/// What stands at the path before anything is opened for writing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// Nothing: a file is to be created.
-    Nothing,
-    /// A regular file of that many bytes.
-    File(u64),
-    /// A block device of that many bytes.
-    BlockDevice(u64),
-}
-
-/// Looks at the path and refuses what must not be touched. Changes nothing.
-///
-/// # Errors
-/// What is wrong with the path, and what to try.
-pub fn inspect(config: &Config) -> Result<Found> {
-    let path = &config.path;
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return missing(config),
-        Err(error) => return Err(Error::system(path.display().to_string(), error)),
-    };
-    let kind = metadata.file_type();
-    let found = if kind.is_file() {
-        Found::File(metadata.len())
-    } else if kind.is_block_device() {
-        Found::BlockDevice(device_size(path, &metadata)?)
-    } else {
-        let what = if kind.is_dir() { "a folder" } else { "neither a file nor a block device" };
-        return Err(Error::bad_arguments(format!("{} is {what}", path.display())));
-    };
-    match (&config.mode, found) {
-        (Mode::Write { overwrite: false, .. }, Found::File(_)) => Err(Error::bad_arguments(format!(
-            "{} exists; pass --overwrite to write over it, or another path",
-            path.display()
-        ))),
-        (Mode::Write { overwrite: false, .. }, Found::BlockDevice(_)) => Err(Error::bad_arguments(format!(
-            "{} is a block device; pass --overwrite to destroy what it holds",
-            path.display()
-        ))),
-        _ => Ok(found),
-    }
-}
-
-fn missing(config: &Config) -> Result<Found> {
-    let path = &config.path;
-    if matches!(config.mode, Mode::Read { create: None, .. }) {
-        return Err(Error::bad_arguments(format!(
-            "{} does not exist; pass --create to fill a file first",
-            path.display()
-        )));
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match std::fs::metadata(folder) {
-        Ok(metadata) if metadata.is_dir() => Ok(Found::Nothing),
-        Ok(_) => Err(Error::bad_arguments(format!("{} is not a folder", folder.display()))),
-        Err(error) => Err(Error::system(format!("the folder {}", folder.display()), error)
-            .with_kind(meter::ErrorKind::BadArguments)),
-    }
-}
-
-/// Size of a block device in bytes, from sysfs.
-fn device_size(path: &Path, metadata: &Metadata) -> Result<u64> {
-    let folder = DeviceNumber::from_raw(metadata.st_rdev()).folder();
-    disk::read_number(folder.join("size"))
-        .map(|sectors| sectors * 512)
-        .filter(|size| *size > 0)
-        .ok_or_else(|| Error::unavailable(format!("{} has no medium or a size of 0", path.display())))
-}
 
 /// The opened target. A file that it created is removed when it is dropped, unless it shall stay.
 #[derive(Debug)]
@@ -94,49 +29,82 @@ pub struct Target {
     path: PathBuf,
     file: File,
     metadata: Metadata,
-    created: bool,
+    found: Found,
+    device: std::result::Result<DeviceNumber, String>,
     keep: bool,
-    preallocate_bytes: Option<u64>,
 }
 
 impl Target {
-    /// Opens what [`inspect`] found, and checks that it is still the same.
+    /// Opens what [`crate::inspect::look`] saw, and checks that it is still that and still free.
     ///
     /// # Errors
     /// When it can't be opened, has changed meanwhile, or its file system refuses O_DIRECT.
-    pub fn open(config: &Config, found: Found, total_bytes: u64) -> Result<Self> {
+    pub fn open(config: &Config, seen: &Seen) -> Result<Self> {
         let path = config.path.clone();
-        let mut options = OpenOptions::new();
-        let (write, keep) = match config.mode {
-            Mode::Write { keep, .. } => (true, keep),
-            Mode::Read { keep, .. } => (false, keep),
+        let (write, keep) = match &config.mode {
+            Mode::Write(write) => (Some(write), write.keep),
+            Mode::Read(read) => (None, read.keep),
         };
-        let exclusive = if write && matches!(found, Found::BlockDevice(_)) { libc::O_EXCL } else { 0 };
-        options
+        let created = seen.found == Found::Nothing;
+        let exclusive = if write.is_some() && seen.found.is_device() { libc::O_EXCL } else { 0 };
+        let file = OpenOptions::new()
             .read(true)
-            .write(write || found == Found::Nothing)
-            .create_new(found == Found::Nothing)
-            .custom_flags(libc::O_DIRECT | libc::O_CLOEXEC | exclusive);
-        let file = options.open(&path).map_err(|error| open_refused(&path, error))?;
+            .write(write.is_some() || created)
+            .create_new(created)
+            .custom_flags(exclusive)
+            .open(&path)
+            .map_err(|error| open_refused(&path, error))?;
         let metadata = file.metadata().map_err(|error| Error::system(path.display().to_string(), error))?;
-        let created = found == Found::Nothing;
-        let preallocate_bytes = (write && !matches!(found, Found::BlockDevice(_))).then_some(total_bytes);
-        let target = Self { path, file, metadata, created, keep, preallocate_bytes };
-        target.check_unchanged(found)?;
+        let device = if created { disk::device_of(&path, &metadata) } else { seen.device.clone() };
+        let target = Self { path, file, metadata, found: seen.found, device, keep };
+        target.check_unchanged()?;
+        if let (Some(write), Some(number)) = (write, target.device_number()) {
+            // Once more, now that nobody else can claim the device.
+            device::check_writable(&number.node(), number, write.device.is_some())?;
+        }
+        if config.direct && !matches!(config.engine, EngineKind::Nvme(_)) {
+            target.refuse_cache()?;
+        }
         Ok(target)
     }
 
     /// Between the look and the opening someone else may have put another thing there.
-    fn check_unchanged(&self, found: Found) -> Result<()> {
+    fn check_unchanged(&self) -> Result<()> {
         let kind = self.metadata.file_type();
-        let same = match found {
-            Found::Nothing | Found::File(_) => kind.is_file(),
-            Found::BlockDevice(_) => kind.is_block_device(),
+        let same = match self.found {
+            Found::Nothing => kind.is_file(),
+            Found::File { .. } => kind.is_file(),
+            Found::BlockDevice { number, .. } => {
+                kind.is_block_device() && DeviceNumber::from_raw(self.metadata.st_rdev()) == number
+            }
+            Found::Namespace(_) => kind.is_char_device(),
         };
         if same {
             Ok(())
         } else {
             Err(Error::failed(format!("{} was replaced meanwhile", self.path.display())))
+        }
+    }
+
+    /// Switches O_DIRECT on. Not while opening: a file system that refuses it would leave an empty file.
+    fn refuse_cache(&self) -> Result<()> {
+        let flags = rustix::fs::fcntl_getfl(&self.file)
+            .and_then(|flags| rustix::fs::fcntl_setfl(&self.file, flags | OFlags::DIRECT));
+        flags.map_err(|error| {
+            Error::unavailable(format!(
+                "the file system of {} refuses O_DIRECT; use a file on a disk's file system, or --buffered",
+                self.path.display()
+            ))
+            .with_source(error.into())
+        })
+    }
+
+    /// The block device whose data is written to, where the target is one.
+    fn device_number(&self) -> Option<DeviceNumber> {
+        match self.found {
+            Found::BlockDevice { number, .. } => Some(number),
+            Found::Namespace(namespace) => Some(namespace.device),
+            Found::Nothing | Found::File { .. } => None,
         }
     }
 
@@ -146,49 +114,129 @@ impl Target {
         &self.file
     }
 
+    /// What stood at the path.
+    #[must_use]
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+
     /// Whose interrupts belong to it.
     #[must_use]
     pub fn interrupt_sources(&self) -> Sources {
-        disk::interrupt_sources(&disk::device_of(&self.path, &self.metadata))
+        disk::interrupt_sources(&self.device)
     }
 
-    /// Gives every run the same beginning: a file of its own is emptied and its space reserved anew.
+    /// Gives run number `run` its beginning: a file of its own is emptied and its space made ready anew.
     ///
     /// # Errors
-    /// When there is no space.
-    pub fn prepare_run(&self) -> Result<()> {
-        let Some(size) = self.preallocate_bytes else { return Ok(()) };
-        let failed =
-            |what: &str, error: io::Error| Error::system(format!("{what} {}", self.path.display()), error);
-        if self.created {
-            self.file.set_len(0).map_err(|error| failed("empty", error))?;
+    /// When there is no space. A file that was there gets its size back.
+    pub fn prepare_run(&self, config: &Config, region: Region, run: u32, stop: &Stop) -> Result<()> {
+        if self.found.is_device() {
+            return Ok(());
         }
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, size) {
-            // Not every file system can reserve; the blocks are allocated while writing then.
-            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
-            result => result.map_err(|error| failed("reserve space for", error.into())),
+        match &config.mode {
+            Mode::Write(write) => self.prepare_write(config, write, region, run, stop),
+            Mode::Read(_) if run == 0 && self.found == Found::Nothing => {
+                let filler = Filler { data: Data::Random, seed: config.seed, refill: true };
+                self.filling(config.engine, stop).fill(region, region.length, filler)
+            }
+            Mode::Read(_) => Ok(()),
         }
+    }
+
+    fn prepare_write(
+        &self,
+        config: &Config,
+        write: &WriteMode,
+        region: Region,
+        run: u32,
+        stop: &Stop,
+    ) -> Result<()> {
+        let created = self.found == Found::Nothing;
+        let again = created && write.layout != Layout::Fill;
+        if write.existing == Existing::Append || (run > 0 && !again) {
+            return Ok(());
+        }
+        if again {
+            self.file.set_len(0).map_err(|error| self.failed("empty", error))?;
+        }
+        if write.layout == Layout::Extend {
+            return Ok(());
+        }
+        self.reserve(region)?;
+        if write.layout == Layout::Fill {
+            let filler = Filler { data: Data::Random, seed: !config.seed, refill: true };
+            self.filling(config.engine, stop).fill(region, region.length, filler)?;
+        }
+        Ok(())
+    }
+
+    /// A way to write to it outside of any measurement.
+    #[must_use]
+    pub fn filling<'a>(&'a self, engine: EngineKind, stop: &'a Stop) -> Filling<'a> {
+        Filling { file: &self.file, path: &self.path, engine, stop }
+    }
+
+    fn reserve(&self, region: Region) -> Result<()> {
+        let Region { offset, length } = region;
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), offset, length) {
+            // Not every file system can reserve; its blocks are found while writing then.
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            Err(error) => {
+                if let Found::File { size } = self.found {
+                    // Space that was reserved before it ran out; the error below matters more than this one.
+                    let _: io::Result<()> = self.file.set_len(size);
+                }
+                Err(self.failed(&format!("reserve {} bytes for", offset + length), error.into()))
+            }
+        }
+    }
+
+    /// Makes the data durable and gives the seconds that took; `None` when that was not asked for.
+    ///
+    /// # Errors
+    /// When the data could not be written after all.
+    pub fn sync(&self, durability: Durability) -> Result<Option<f64>> {
+        let begin_ns = clock::now_ns();
+        let result = match durability {
+            Durability::None => return Ok(None),
+            Durability::Fdatasync => self.file.sync_data(),
+            Durability::Fsync => self.file.sync_all(),
+        };
+        result.map_err(|error| self.failed("sync", error))?;
+        Ok(Some((clock::now_ns() - begin_ns) as f64 / 1e9))
+    }
+
+    /// Forgets what the page cache holds of it, so that a verification reads from the disk.
+    ///
+    /// # Errors
+    /// When cached data could not be written.
+    pub fn forget_cache(&self) -> Result<()> {
+        self.file.sync_data().map_err(|error| self.failed("sync", error))?;
+        rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed)
+            .map_err(|error| self.failed("drop the cached data of", error.into()))
+    }
+
+    fn failed(&self, what: &str, error: io::Error) -> Error {
+        Error::system(format!("{what} {}", self.path.display()), error)
     }
 }
 
 fn open_refused(path: &Path, error: io::Error) -> Error {
-    let path = path.display();
+    let shown = path.display();
     match error.raw_os_error() {
-        Some(libc::EINVAL) => Error::unavailable(format!(
-            "the file system of {path} refuses O_DIRECT; use a file on a disk's file system, or --buffered"
-        ))
-        .with_source(error),
         Some(libc::EBUSY) => Error::unavailable(format!(
-            "{path} is in use: mounted, swap, or held by another device or program"
+            "{shown} is in use: mounted, swap, or held by another device or program"
         ))
         .with_source(error),
-        _ => Error::system(format!("open {path}"), error),
+        Some(libc::EEXIST) => Error::failed(format!("{shown} appeared meanwhile")).with_source(error),
+        _ => Error::system(format!("open {shown}"), error),
     }
 }
 
 impl Drop for Target {
     fn drop(&mut self) {
-        if !self.created || self.keep {
+        if self.found != Found::Nothing || self.keep {
             return;
         }
         // Only the very file that was created: the name may belong to another one by now.

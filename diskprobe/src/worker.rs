@@ -1,67 +1,18 @@
 //! The measuring loop: fill the free slots, submit, wait, take what has ended.
 
-use std::sync::Arc;
+use std::path::Path;
 
-use meter::{
-    Result, clock, control::Stop, counter::Counter, histogram::LatencyHistogram, pacer::Schedule,
-    wait::Waiter,
-};
+use meter::{Error, Result, clock, control::Stop, pacer::Schedule, wait::Waiter};
 
 use crate::{
     blocks::{Block, Blocks},
-    data::Filler,
+    data::{self, Filler, Mismatch},
     engine::{Completion, Engine, Fault, Operation, Request, Slot},
+    latencies::Recorder,
 };
 
-/// The latencies of one stretch of work, by the names that fio's users know as slat, clat and lat.
-#[derive(Clone, Debug)]
-pub struct Latencies {
-    /// From the moment an operation was ready until the kernel had taken it.
-    pub submission: LatencyHistogram,
-    /// From then until its end was seen.
-    pub completion: LatencyHistogram,
-    /// Both together: the service time.
-    pub total: LatencyHistogram,
-    /// From the intended start to the end, where a rate gives intended starts.
-    pub response: Option<LatencyHistogram>,
-}
-
-impl Latencies {
-    /// Empty histograms, their memory touched; one for response times only where `paced`.
-    #[must_use]
-    pub fn new(paced: bool) -> Self {
-        let histogram = LatencyHistogram::new;
-        Self {
-            submission: histogram(),
-            completion: histogram(),
-            total: histogram(),
-            response: paced.then(histogram),
-        }
-    }
-
-    /// Adds all of `other`.
-    pub fn merge(&mut self, other: &Self) {
-        self.submission.merge(&other.submission);
-        self.completion.merge(&other.completion);
-        self.total.merge(&other.total);
-        if let (Some(response), Some(other)) = (&mut self.response, &other.response) {
-            response.merge(other);
-        }
-    }
-
-    /// Forgets everything; the memory stays.
-    pub fn reset(&mut self) {
-        self.submission.reset();
-        self.completion.reset();
-        self.total.reset();
-        if let Some(response) = &mut self.response {
-            response.reset();
-        }
-    }
-}
-
 /// What one worker did in one phase. Only what the kernel confirmed is counted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Bytes transferred.
     pub bytes: u64,
@@ -77,6 +28,12 @@ pub struct Tally {
     pub end_ns: u64,
     /// The first operation that failed.
     pub failure: Option<Failure>,
+    /// Sectors that do not hold what they should, where that is checked.
+    pub wrong_sectors: u64,
+    /// The first of them.
+    pub mismatch: Option<Mismatch>,
+    /// Whether something else moved the worker from its CPU.
+    pub pin_lost: bool,
 }
 
 impl Tally {
@@ -89,6 +46,11 @@ impl Tally {
         self.begin_ns = self.begin_ns.min(other.begin_ns);
         self.end_ns = self.end_ns.max(other.end_ns);
         self.failure = self.failure.or(other.failure);
+        self.pin_lost |= other.pin_lost;
+        self.wrong_sectors += other.wrong_sectors;
+        if self.mismatch.is_none() {
+            self.mismatch.clone_from(&other.mismatch);
+        }
     }
 }
 
@@ -103,6 +65,22 @@ pub struct Failure {
     pub fault: Fault,
 }
 
+impl Failure {
+    /// The error for people: where in `path` it happened, and how many bytes had been done before.
+    #[must_use]
+    pub fn describe(&self, path: &Path, bytes: u64) -> Error {
+        let offset = self.request.offset + u64::from(self.bytes);
+        let verb = self.request.operation.verb();
+        let what = format!("{verb} {} at offset {offset}, after {bytes} bytes were done", path.display());
+        match self.fault {
+            Fault::Errno(errno) => Error::failed(what).with_source(std::io::Error::from_raw_os_error(errno)),
+            Fault::EndOfTarget => {
+                Error::failed(format!("{what}: the target ends there; did it shrink meanwhile?"))
+            }
+        }
+    }
+}
+
 /// What a worker shall do in one phase.
 #[derive(Clone, Debug)]
 pub struct Work {
@@ -114,29 +92,32 @@ pub struct Work {
     pub until_ns: u64,
     /// Intended starts; `None` for as fast as it goes.
     pub schedule: Option<Schedule>,
-    /// Operations that shall have ended before new ones begin.
-    pub batch: u32,
+    /// How long after the start the schedule begins, in nanoseconds.
+    pub lead_ns: u64,
+    /// Completions to wait for before new operations begin; `None` for as many as come at once anyway.
+    pub batch: Option<u32>,
+    /// What blocks that are read shall hold; `None` for anything.
+    pub check: Option<Check>,
+}
+
+/// Blocks hold the random data of their places.
+#[derive(Clone, Copy, Debug)]
+pub struct Check {
+    /// Seed of that data.
+    pub seed: u64,
 }
 
 impl Work {
     /// The intended start of the next operation, as CLOCK_MONOTONIC, where a rate gives one.
     #[inline]
     fn next_due_ns(&self, begin_ns: u64) -> Option<u64> {
-        self.schedule.as_ref().map(|schedule| begin_ns.saturating_add(schedule.peek()))
+        let start_ns = begin_ns + self.lead_ns;
+        self.schedule.as_ref().map(|schedule| start_ns.saturating_add(schedule.peek()))
     }
 }
 
 /// Longest time in the kernel before the stop flag is looked at again.
 const LONGEST_WAIT_NS: u64 = 20_000_000;
-
-/// Live counts for whoever looks on.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Bytes transferred since the worker exists.
-    pub bytes: Counter,
-    /// Operations done since the worker exists.
-    pub operations: Counter,
-}
 
 /// The times of the operation in a slot, as CLOCK_MONOTONIC.
 #[derive(Clone, Copy, Debug, Default)]
@@ -146,22 +127,53 @@ struct Times {
     submitted_ns: u64,
 }
 
+/// How many completions to wait for: as many as come within [`GATHER_NS`] at the present pace.
+///
+/// A device with hundreds of thousands of operations per second would else wake the worker for every
+/// single one, and both would do little but switch. A slower one, or a depth of 1, is not affected.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gather {
+    last_ns: u64,
+    /// Mean time from completion to completion, in 1/256 ns.
+    gap: u64,
+}
+
+/// How long completions are gathered, in nanoseconds.
+const GATHER_NS: u64 = 20_000;
+
+impl Gather {
+    /// `count` completions were seen at `now_ns`.
+    #[inline]
+    fn note(&mut self, count: u32, now_ns: u64) {
+        let gap = ((now_ns - self.last_ns).min(GATHER_NS * 64) << 8) / u64::from(count.max(1));
+        self.last_ns = now_ns;
+        self.gap = self.gap - self.gap / 8 + gap / 8;
+    }
+
+    /// At most half of the depth, so that the other half keeps the device busy.
+    #[inline]
+    fn wanted(&self, depth: u32) -> u32 {
+        let within = (GATHER_NS << 8) / self.gap.max(1);
+        (within as u32).min(depth / 2).max(1)
+    }
+}
+
 /// An engine with everything that its loop needs, allocated before the first operation.
 pub struct Worker<E> {
     engine: E,
     filler: Filler,
     waiter: Waiter,
     stop: Stop,
-    progress: Arc<Progress>,
     times: Box<[Times]>,
     free: Vec<Slot>,
     fresh: Vec<Slot>,
     completions: Vec<Completion>,
+    gather: Gather,
 }
 
 impl<E: Engine> Worker<E> {
     /// A worker on `engine`; its blocks are filled by `filler` now.
-    pub fn new(mut engine: E, filler: Filler, waiter: Waiter, stop: Stop, progress: Arc<Progress>) -> Self {
+    pub fn new(mut engine: E, filler: Filler, waiter: Waiter, stop: Stop) -> Self {
         let slots = engine.slots();
         for slot in (0..slots).map(Slot) {
             filler.prepare(engine.block_mut(slot), u64::from(slot.0));
@@ -171,37 +183,44 @@ impl<E: Engine> Worker<E> {
             filler,
             waiter,
             stop,
-            progress,
             times: vec![Times::default(); usize::from(slots)].into_boxed_slice(),
             free: (0..slots).rev().map(Slot).collect(),
             fresh: Vec::with_capacity(usize::from(slots)),
             completions: Vec::with_capacity(usize::from(slots)),
+            gather: Gather { last_ns: clock::now_ns(), gap: GATHER_NS << 8 },
         }
     }
 
-    /// Does `work`, recording into `latencies`. Ends when it is done, when the time is up, when the
+    /// The engine, to ask what it was granted.
+    pub fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// Does `work`, recording into `recorder`. Ends when it is done, when the time is up, when the
     /// stop flag is raised, or at the first failure, and in any case only after everything in flight
     /// has ended.
     ///
     /// # Errors
     /// When the engine itself fails, not when an operation does.
-    pub fn perform(&mut self, work: &mut Work, latencies: &mut Latencies) -> Result<Tally> {
+    pub fn perform(&mut self, work: &mut Work, recorder: &mut Recorder) -> Result<Tally> {
         let begin_ns = clock::now_ns();
         let mut tally = Tally { begin_ns, end_ns: begin_ns, ..Tally::default() };
         let mut open = !self.stop.is_raised();
+        recorder.begin(begin_ns);
         loop {
             open = open && self.fill(work, begin_ns);
             if self.in_flight() == 0 {
                 let Some(due_ns) = work.next_due_ns(begin_ns).filter(|_| open) else { break };
                 open = self.waiter.until(due_ns.min(work.until_ns), &self.stop) < work.until_ns;
             } else {
-                self.submit(latencies)?;
+                self.submit(recorder)?;
                 self.wait(work, begin_ns, open)?;
-                self.take(latencies, &mut tally);
+                self.take(work, recorder, &mut tally);
                 open = open && tally.end_ns < work.until_ns && tally.failure.is_none();
             }
             open = open && !self.stop.is_raised();
         }
+        recorder.end(&tally);
         Ok(tally)
     }
 
@@ -235,7 +254,7 @@ impl<E: Engine> Worker<E> {
 
     /// Hands what is queued to the kernel and notes when that was done.
     #[inline]
-    fn submit(&mut self, latencies: &mut Latencies) -> Result<()> {
+    fn submit(&mut self, recorder: &mut Recorder) -> Result<()> {
         if self.fresh.is_empty() {
             return Ok(());
         }
@@ -244,7 +263,7 @@ impl<E: Engine> Worker<E> {
         for slot in self.fresh.drain(..) {
             let times = &mut self.times[usize::from(slot.0)];
             times.submitted_ns = now;
-            latencies.submission.record(now - times.started_ns);
+            recorder.latencies.submission.record(now - times.started_ns);
         }
         Ok(())
     }
@@ -254,7 +273,8 @@ impl<E: Engine> Worker<E> {
     fn wait(&mut self, work: &Work, begin_ns: u64, open: bool) -> Result<()> {
         let due_ns = work.next_due_ns(begin_ns).filter(|_| open && !self.free.is_empty());
         let Some(due_ns) = due_ns else {
-            return self.engine.wait(work.batch.min(self.in_flight()), None);
+            let wanted = work.batch.unwrap_or_else(|| self.gather.wanted(self.times.len() as u32));
+            return self.engine.wait(wanted.min(self.in_flight()), None);
         };
         match due_ns.saturating_sub(clock::now_ns()).checked_sub(self.waiter.margin_ns) {
             Some(ns @ 1..) => self.engine.wait(1, Some(ns.min(LONGEST_WAIT_NS))),
@@ -264,23 +284,25 @@ impl<E: Engine> Worker<E> {
 
     /// Counts what has ended and frees its slots.
     #[inline]
-    fn take(&mut self, latencies: &mut Latencies, tally: &mut Tally) {
+    fn take(&mut self, work: &Work, recorder: &mut Recorder, tally: &mut Tally) {
         self.engine.reap(&mut self.completions);
         if self.completions.is_empty() {
             return;
         }
         let now = clock::now_ns();
-        let (mut bytes, mut operations) = (0, 0);
+        self.gather.note(self.completions.len() as u32, now);
+        let latencies = &mut recorder.latencies;
+        tally.end_ns = now;
         for completion in self.completions.drain(..) {
             let Completion { slot, request, fault, .. } = completion;
             self.free.push(slot);
-            bytes += u64::from(completion.bytes);
+            tally.bytes += u64::from(completion.bytes);
             tally.short_transfers += u64::from(completion.short_transfers);
             if let Some(fault) = fault {
                 tally.failure.get_or_insert(Failure { request, bytes: completion.bytes, fault });
                 continue;
             }
-            operations += 1;
+            tally.operations += 1;
             let times = self.times[usize::from(slot.0)];
             let total_ns = now - times.started_ns;
             tally.in_flight_ns += total_ns;
@@ -289,11 +311,13 @@ impl<E: Engine> Worker<E> {
             if let Some(response) = &mut latencies.response {
                 response.record(now - times.intended_ns);
             }
+            if let Some(Check { seed }) = work.check {
+                let block = &self.engine.block(slot)[..request.length as usize];
+                let (wrong, mismatch) = data::check(block, request.offset, seed);
+                tally.wrong_sectors += wrong;
+                tally.mismatch = tally.mismatch.take().or(mismatch);
+            }
         }
-        tally.bytes += bytes;
-        tally.operations += operations;
-        tally.end_ns = now;
-        self.progress.bytes.add(bytes);
-        self.progress.operations.add(operations);
+        recorder.look(tally);
     }
 }

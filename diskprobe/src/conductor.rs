@@ -1,0 +1,303 @@
+//! The conductor: one run after the other, each with its preparation, its meters and its records.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use meter::{
+    Error, Result, clock, control::Stop, crew::Gate, histogram::HistogramLog, interrupts::InterruptMeter,
+    session::Session, usage::UsageMeter, wait::Waiter,
+};
+
+use crate::{
+    config::{Config, Mode},
+    filling,
+    inspect::folder_of,
+    intervals::Intervals,
+    latencies::{Collector, Recorder},
+    outcome::{Amount, Sample, Verification},
+    setup::Granted,
+    stage::Stage,
+    target::Target,
+    totals::{Measured, Totals},
+    worker::{Tally, Work},
+    workload::Workload,
+};
+
+/// Orders, one per worker, and their reports.
+pub type Rhythm = Stage<Arc<Vec<Work>>, Result<Tally>>;
+
+/// What conducting needs.
+pub struct Conductor<'a> {
+    /// What is measured.
+    pub config: &'a Config,
+    /// On which bytes.
+    pub workload: Workload,
+    /// Of what.
+    pub target: &'a Target,
+    /// The workers' rhythm.
+    pub stage: &'a Rhythm,
+    /// Their recorders; locked by them during a phase.
+    pub recorders: &'a [Mutex<Recorder>],
+    /// The other ends of the recorders.
+    pub collectors: Vec<Collector>,
+    /// The log of histograms.
+    pub log: Option<HistogramLog>,
+    /// What the kernel granted of the ring.
+    pub granted: Option<Granted>,
+}
+
+/// Sends the workers home when the conductor leaves, whichever way.
+struct Home<'a>(&'a Rhythm);
+
+impl Drop for Home<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Below this part of the intended load a result is not what was asked for.
+const LOAD_REACHED: f64 = 0.95;
+/// Fewer operations say little about a rate.
+const FEWEST_FOR_RATE: u64 = 100;
+
+impl Conductor<'_> {
+    /// Conducts all runs.
+    ///
+    /// # Errors
+    /// What prevented a valid result; a failing operation is told after the summary.
+    pub fn conduct(mut self, session: &mut Session<'_>, gate: &Gate) -> Result<()> {
+        let go = session.ready()?;
+        let start_ns = clock::now_ns();
+        gate.open(start_ns);
+        let _home = Home(self.stage);
+        let stop = session.stop();
+        let mut totals = Totals::new(self.config);
+        let mut notes = self.notes();
+        let mut warnings = Vec::new();
+        let mut failure = None;
+        for run in 0..self.config.runs {
+            if !go || stop.is_raised() || failure.is_some() {
+                break;
+            }
+            self.prepare(run, &stop, &mut notes)?;
+            if stop.is_raised() {
+                break;
+            }
+            let tally = self.run(run, start_ns, session, &mut totals)?;
+            warnings.extend(self.doubts(run, &tally, &stop));
+            failure = tally.failure.map(|failure| failure.describe(&self.config.path, totals.bytes()));
+            if self.config.steady_state && totals.steady_state().reached {
+                break;
+            }
+        }
+        let wrong = totals.verification().and_then(wrong_data);
+        self.conclude(session, totals, notes, warnings, &stop)?;
+        failure.or(wrong).map_or(Ok(()), Err)
+    }
+
+    /// Rests, writes the unrelated data, gives the target its first state, and warms up.
+    fn prepare(&self, run: u32, stop: &Stop, notes: &mut Vec<String>) -> Result<()> {
+        if run > 0 && self.config.settle_ns > 0 {
+            Waiter { margin_ns: 0 }.until(clock::now_ns() + self.config.settle_ns, stop);
+        }
+        self.precondition(run, stop, notes)?;
+        self.target.prepare_run(self.config, self.workload.region, run, stop)?;
+        if self.config.warmup_ns > 0 && !stop.is_raised() {
+            self.perform(self.workload.orders(self.config, run, Some(self.config.warmup_ns)))?;
+            self.target.prepare_run(self.config, self.workload.region, run, stop)?;
+        }
+        Ok(())
+    }
+
+    fn precondition(&self, run: u32, stop: &Stop, notes: &mut Vec<String>) -> Result<()> {
+        let Some(precondition) = &self.config.precondition else { return Ok(()) };
+        let engine = self.config.engine;
+        match &precondition.folder {
+            None if self.target.found().is_device() => {
+                self.target
+                    .filling(engine, stop)
+                    .fill_with_unrelated(self.workload.region, precondition.bytes)?;
+            }
+            folder => {
+                let folder = folder.as_deref().unwrap_or(folder_of(&self.config.path));
+                filling::precondition_folder(folder, engine, precondition.bytes, stop)?;
+            }
+        }
+        if !filling::drop_page_cache() && run == 0 {
+            notes.push("the page cache could not be dropped: that needs root".into());
+        }
+        Ok(())
+    }
+
+    /// One phase of all workers, without a look at it meanwhile.
+    fn perform(&self, orders: Arc<Vec<Work>>) -> Result<Tally> {
+        self.stage.give(orders);
+        loop {
+            if let Some(tallies) = self.stage.collect(self.recorders.len(), Duration::from_secs(3600)) {
+                return sum(tallies);
+            }
+        }
+    }
+
+    /// One run between the meters, with its records.
+    fn run(
+        &mut self,
+        run: u32,
+        start_ns: u64,
+        session: &mut Session<'_>,
+        totals: &mut Totals,
+    ) -> Result<Tally> {
+        let sources = self.target.interrupt_sources();
+        let mut intervals = Intervals::begin(self.config, run, sources.clone(), &mut self.collectors)?;
+        let interrupts = InterruptMeter::start(sources)?;
+        let usage = UsageMeter::start(self.config.cpus.cpus());
+        self.stage.give(self.workload.orders(self.config, run, self.config.duration_ns));
+        let tallies = loop {
+            let left_ns = intervals.as_ref().map_or(LONGEST_WAIT_NS, Intervals::time_left_ns);
+            match (self.stage.collect(self.recorders.len(), Duration::from_nanos(left_ns)), &mut intervals) {
+                (Some(tallies), _) => break tallies,
+                (None, Some(intervals)) if intervals.time_left_ns() == 0 => {
+                    let sample = intervals.end(&mut self.collectors, self.log.as_mut(), start_ns, None)?;
+                    sample.map_or(Ok(()), |sample| session.sample(&sample))?;
+                }
+                (None, _) => {}
+            }
+        };
+        let (usage, interrupts) = (usage.read(), interrupts.read()?);
+        let tally = sum(tallies)?;
+        let measured = Measured { amount: Amount::of(&tally), usage, interrupts };
+        let mut recorder = merged(self.recorders);
+        if let Some(intervals) = &mut intervals {
+            let rest = Some(&recorder.latencies);
+            let sample = intervals.end(&mut self.collectors, self.log.as_mut(), start_ns, rest)?;
+            sample.map_or(Ok(()), |sample| session.sample(&sample))?;
+            recorder.latencies.reset();
+            recorder.latencies.merge(&intervals.run_latencies);
+        } else if let Some(log) = &mut self.log {
+            recorder.latencies.log(log, tally.begin_ns - start_ns, measured.amount.elapsed_ns)?;
+        }
+        let figures = measured.figures(&recorder.latencies);
+        totals.add(measured, &recorder.latencies);
+        drop(recorder);
+        let (sync_s, verification) = self.aftermath(run, &tally, &session.stop())?;
+        totals.add_aftermath(sync_s, verification.clone());
+        session.sample(&Sample { run, interval: None, figures, sync_s, verification })?;
+        Ok(tally)
+    }
+
+    /// After a run: makes its data durable and reads it back, as far as that is asked for.
+    fn aftermath(&self, run: u32, tally: &Tally, stop: &Stop) -> Result<(Option<f64>, Option<Verification>)> {
+        let checked = |tally: &Tally| Verification {
+            bytes: tally.bytes,
+            wrong_sectors: tally.wrong_sectors,
+            mismatch: tally.mismatch.clone(),
+        };
+        let write = match &self.config.mode {
+            Mode::Read(read) => return Ok((None, read.verify.then(|| checked(tally)))),
+            Mode::Write(write) => write,
+        };
+        if tally.failure.is_some() {
+            return Ok((None, None));
+        }
+        let sync_s = self.target.sync(write.sync)?;
+        // A run that was cut short did not write every block.
+        if !write.verify || stop.is_raised() {
+            return Ok((sync_s, None));
+        }
+        if !self.config.direct {
+            self.target.forget_cache()?;
+        }
+        let read_back = self.perform(self.workload.verification(self.config, run))?;
+        match read_back.failure {
+            Some(failure) => Err(failure.describe(&self.config.path, read_back.bytes)),
+            None => Ok((sync_s, Some(checked(&read_back)))),
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let refused = self.granted.as_ref().map(|granted| granted.refused.join(", ")).unwrap_or_default();
+        if refused.is_empty() {
+            return Vec::new();
+        }
+        vec![format!("this kernel's io_uring lacks {refused}")]
+    }
+
+    /// Why a run's result can't be trusted.
+    fn doubts(&self, run: u32, tally: &Tally, stop: &Stop) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if tally.pin_lost {
+            doubts.push(format!("run {run}: something moved a worker from its CPU"));
+        }
+        if let Some(rate) =
+            self.config.rate.filter(|_| tally.operations >= FEWEST_FOR_RATE && !stop.is_raised())
+        {
+            let intended = rate.operations as f64 / (rate.per_ns as f64 / 1e9);
+            let reached = tally.operations as f64 / ((tally.end_ns - tally.begin_ns) as f64 / 1e9);
+            if reached < intended * LOAD_REACHED {
+                doubts.push(format!(
+                    "run {run}: the intended load was not reached: {reached:.1} of {intended:.1} operations/s"
+                ));
+            }
+        }
+        doubts
+    }
+
+    /// Gives the summary, with the bounds that it misses among its warnings.
+    fn conclude(
+        &mut self,
+        session: &mut Session<'_>,
+        totals: Totals,
+        mut notes: Vec<String>,
+        mut warnings: Vec<String>,
+        stop: &Stop,
+    ) -> Result<()> {
+        if stop.is_raised() {
+            notes.push("stopped before its end".into());
+        }
+        if self.config.steady_state && !totals.steady_state().reached {
+            warnings.push(format!("no steady state within {} rounds", totals.steady_state().rounds));
+        }
+        let summary = totals.summary(self.config, self.granted.take());
+        if !self.config.require.is_empty() {
+            let value = serde_json::to_value(&summary)
+                .map_err(|error| Error::failed(format!("look up --require: {error}")))?;
+            warnings.extend(self.config.require.iter().filter_map(|bound| bound.missed(&value)));
+        }
+        session.summary(&summary, notes, warnings)
+    }
+}
+
+/// How long to wait for the workers where there is no interval to end.
+const LONGEST_WAIT_NS: u64 = 3_600 * clock::SECOND_NS;
+
+/// What all workers did together; the first engine that failed ends it.
+fn sum(tallies: Vec<Result<Tally>>) -> Result<Tally> {
+    let mut sum = Tally { begin_ns: u64::MAX, ..Tally::default() };
+    for tally in tallies {
+        sum.add(&tally?);
+    }
+    Ok(sum)
+}
+
+fn lock(recorder: &Mutex<Recorder>) -> MutexGuard<'_, Recorder> {
+    recorder.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The latencies of all workers, in the first one's recorder.
+fn merged(recorders: &[Mutex<Recorder>]) -> MutexGuard<'_, Recorder> {
+    let mut first = lock(&recorders[0]);
+    for other in &recorders[1..] {
+        let mut other = lock(other);
+        first.latencies.merge(&other.latencies);
+        other.latencies.reset();
+    }
+    first
+}
+
+/// Data that is not what was written is a failure, whatever the figures say.
+fn wrong_data(verification: &Verification) -> Option<Error> {
+    let wrong = verification.mismatch.is_some();
+    wrong.then(|| Error::failed(format!("the data is wrong: {verification}")))
+}

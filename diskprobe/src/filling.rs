@@ -1,0 +1,107 @@
+//! Data that is written outside of any measurement: to fill a file, or to fill the caches with others.
+
+use std::{
+    fs::{File, OpenOptions},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use meter::{Error, Result, control::Stop, wait::Waiter};
+
+use crate::{
+    blocks::{Blocks, Region},
+    config::EngineKind,
+    data::{Data, Filler},
+    engine::{Engine, Operation},
+    latencies::Recorder,
+    ring::{ReadWrite, Ring},
+    setup::RingOptions,
+    sync::Sync,
+    worker::{Tally, Work, Worker},
+};
+
+/// Length of one operation.
+const BLOCK_SIZE: u32 = 1 << 20;
+/// Operations in flight.
+const QUEUE_DEPTH: u16 = 4;
+/// Seed of unrelated data: no seed that a measurement is likely to have.
+const UNRELATED_SEED: u64 = 0x756e_7265_6c61_7465;
+
+/// An open file or device that is filled.
+#[derive(Clone, Copy, Debug)]
+pub struct Filling<'a> {
+    /// Opened for writing.
+    pub file: &'a File,
+    /// Its name, for messages.
+    pub path: &'a Path,
+    /// How operations reach the kernel.
+    pub engine: EngineKind,
+    /// Ends the filling early, without an error.
+    pub stop: &'a Stop,
+}
+
+impl Filling<'_> {
+    /// Writes `total` bytes of `filler` to `region`, passing over it as often as needed.
+    ///
+    /// # Errors
+    /// When an operation fails: there is no space, or the device does.
+    pub fn fill(&self, region: Region, total: u64, filler: Filler) -> Result<()> {
+        let work = Work {
+            operation: Operation::Write,
+            blocks: Blocks::sequential(region, BLOCK_SIZE, total),
+            until_ns: u64::MAX,
+            schedule: None,
+            lead_ns: 0,
+            batch: Some(1),
+            check: None,
+        };
+        let tally = match self.engine {
+            EngineKind::Sync => perform(Sync::new(self.file, BLOCK_SIZE)?, filler, work, self.stop)?,
+            EngineKind::IoUring(_) | EngineKind::Nvme(_) => {
+                let ring = Ring::new(self.file, ReadWrite, QUEUE_DEPTH, BLOCK_SIZE, &RingOptions::default())?;
+                perform(ring, filler, work, self.stop)?
+            }
+        };
+        tally.failure.map_or(Ok(()), |failure| Err(failure.describe(self.path, tally.bytes)))
+    }
+
+    /// Writes `total` unrelated bytes to `region`.
+    ///
+    /// # Errors
+    /// As [`Self::fill`].
+    pub fn fill_with_unrelated(&self, region: Region, total: u64) -> Result<()> {
+        let filler = Filler { data: Data::Random, seed: UNRELATED_SEED, refill: true };
+        self.fill(region, total.next_multiple_of(PAGE), filler)
+    }
+}
+
+/// Unrelated data comes in whole pages, which every target takes.
+const PAGE: u64 = 4096;
+
+fn perform(engine: impl Engine, filler: Filler, mut work: Work, stop: &Stop) -> Result<Tally> {
+    let waiter = Waiter { margin_ns: 0 };
+    let mut worker = Worker::new(engine, filler, waiter, stop.clone());
+    worker.perform(&mut work, &mut Recorder::new(false, None).0)
+}
+
+/// Writes `total` unrelated bytes to a nameless file in `folder`, which vanishes at once.
+///
+/// # Errors
+/// When there is no space, or the folder's file system has no nameless files (O_TMPFILE).
+pub fn precondition_folder(folder: &Path, engine: EngineKind, total: u64, stop: &Stop) -> Result<()> {
+    let shown = folder.display();
+    let open = |flags| OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE | flags).open(folder);
+    let file = open(libc::O_DIRECT)
+        .or_else(|_| open(0))
+        .map_err(|error| Error::system(format!("make a file for unrelated data in {shown}"), error))?;
+    let path = folder.join("(unrelated data)");
+    let region = Region { offset: 0, length: total.next_multiple_of(PAGE) };
+    Filling { file: &file, path: &path, engine, stop }.fill_with_unrelated(region, total)?;
+    file.sync_data().map_err(|error| Error::system(format!("sync the unrelated data in {shown}"), error))
+}
+
+/// Drops clean pages of the page cache (proc_sys_vm(5)); says whether that was allowed, which needs root.
+#[must_use]
+pub fn drop_page_cache() -> bool {
+    std::fs::write("/proc/sys/vm/drop_caches", "1").is_ok()
+}

@@ -1,0 +1,206 @@
+//! A look at the path before anything is opened for writing: what it is, and whether it may be touched.
+
+use std::{
+    fs::{self, Metadata},
+    io,
+    os::{linux::fs::MetadataExt, unix::fs::FileTypeExt},
+    path::Path,
+};
+
+use meter::{Error, ErrorKind, Result};
+
+use crate::{
+    config::{Config, EngineKind, Existing, Mode, WriteMode},
+    device,
+    disk::{self, DeviceNumber, read_number},
+    facts::Facts,
+    nvme::Namespace,
+};
+
+/// What stands at the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing: a file is to be created.
+    Nothing,
+    /// A regular file.
+    File {
+        /// Its size, in bytes.
+        size: u64,
+    },
+    /// A block device.
+    BlockDevice {
+        /// Its size, in bytes.
+        size: u64,
+        /// Its number.
+        number: DeviceNumber,
+    },
+    /// The generic character device of an NVMe namespace.
+    Namespace(Namespace),
+}
+
+impl Found {
+    /// Size in bytes; 0 for nothing.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::File { size } | Self::BlockDevice { size, .. } => *size,
+            Self::Namespace(namespace) => namespace.size_bytes,
+        }
+    }
+
+    /// Whether it is a device rather than a file.
+    #[must_use]
+    pub fn is_device(&self) -> bool {
+        matches!(self, Self::BlockDevice { .. } | Self::Namespace(_))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Nothing => "new file",
+            Self::File { .. } => "file",
+            Self::BlockDevice { .. } => "block device",
+            Self::Namespace(_) => "NVMe namespace",
+        }
+    }
+}
+
+/// What was found, with its facts.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What stands at the path.
+    pub found: Found,
+    /// What a result on it depends on.
+    pub facts: Facts,
+    /// The block device under it, or why there is none.
+    pub device: std::result::Result<DeviceNumber, String>,
+}
+
+/// Looks at the path and refuses what must not be touched. Changes nothing.
+///
+/// # Errors
+/// What is wrong with the path, and what to try.
+pub fn look(config: &Config) -> Result<Seen> {
+    let path = config.path.as_path();
+    let seen = match fs::metadata(path) {
+        Ok(metadata) => existing(config, path, &metadata)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => missing(config, path)?,
+        Err(error) => return Err(Error::system(path.display().to_string(), error)),
+    };
+    if let Mode::Write(write) = &config.mode {
+        may_write(path, &seen.found, write)?;
+    }
+    if let EngineKind::IoUring(options) | EngineKind::Nvme(options) = config.engine
+        && options.io_poll
+        && seen.facts.poll_queues != Some(true)
+    {
+        return Err(no_poll_queues(path, &seen.facts));
+    }
+    Ok(seen)
+}
+
+fn existing(config: &Config, path: &Path, metadata: &Metadata) -> Result<Seen> {
+    let kind = metadata.file_type();
+    let shown = path.display();
+    let number = DeviceNumber::from_raw(metadata.st_rdev());
+    let found = match config.engine {
+        EngineKind::Nvme(_) => Found::Namespace(Namespace::of(path, number)?),
+        _ if kind.is_file() => Found::File { size: metadata.len() },
+        _ if kind.is_block_device() => Found::BlockDevice { size: device_size(path, number)?, number },
+        _ if kind.is_dir() => return Err(Error::bad_arguments(format!("{shown} is a folder"))),
+        _ => {
+            return Err(Error::bad_arguments(format!(
+                "{shown} is neither a file nor a block device; NVMe generic devices need --engine nvme"
+            )));
+        }
+    };
+    let device = match found {
+        Found::Namespace(namespace) => Ok(namespace.device),
+        _ => disk::device_of(path, metadata),
+    };
+    let facts = Facts::collect(found.name(), Some(found.size()), path, &device);
+    Ok(Seen { found, facts, device })
+}
+
+fn missing(config: &Config, path: &Path) -> Result<Seen> {
+    let shown = path.display();
+    if matches!(config.engine, EngineKind::Nvme(_)) || path.starts_with("/dev") {
+        return Err(Error::unavailable(format!("there is no device {shown}")));
+    }
+    match &config.mode {
+        Mode::Read(read) if !read.create => {
+            return Err(Error::bad_arguments(format!(
+                "{shown} does not exist; pass --create to fill a file first"
+            )));
+        }
+        Mode::Write(WriteMode { existing: Existing::Append, .. }) => {
+            return Err(Error::bad_arguments(format!(
+                "{shown} does not exist; there is nothing to append to"
+            )));
+        }
+        _ => {}
+    }
+    let folder = folder_of(path);
+    let metadata = fs::metadata(folder).map_err(|error| {
+        Error::system(format!("the folder {}", folder.display()), error).with_kind(ErrorKind::BadArguments)
+    })?;
+    if !metadata.is_dir() {
+        return Err(Error::bad_arguments(format!("{} is not a folder", folder.display())));
+    }
+    let device = disk::device_of(folder, &metadata);
+    let facts = Facts::collect(Found::Nothing.name(), None, folder, &device);
+    Ok(Seen { found: Found::Nothing, facts, device })
+}
+
+/// The folder that holds `path`.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether data that is there may go.
+fn may_write(path: &Path, found: &Found, write: &WriteMode) -> Result<()> {
+    let shown = path.display();
+    if let Some(named) = &write.device
+        && (named != path || !found.is_device())
+    {
+        let named = named.display();
+        return Err(Error::bad_arguments(format!(
+            "--device {named} is not the device that is written to, {shown}"
+        )));
+    }
+    match (found, write.existing) {
+        (Found::Nothing, _) => Ok(()),
+        (Found::File { .. }, Existing::Overwrite | Existing::Append) => Ok(()),
+        (Found::File { .. }, Existing::Refuse) => Err(Error::bad_arguments(format!(
+            "{shown} exists; pass --overwrite to write over it, or another path"
+        ))),
+        (_, Existing::Append) => Err(Error::bad_arguments(format!("{shown} is a device and can't grow"))),
+        (_, Existing::Refuse) => Err(Error::bad_arguments(format!(
+            "{shown} is a device; pass --overwrite to destroy what it holds"
+        ))),
+        (Found::BlockDevice { number, .. }, Existing::Overwrite) => {
+            device::check_writable(path, *number, write.device.is_some())
+        }
+        (Found::Namespace(namespace), Existing::Overwrite) => {
+            let block = namespace.device.node();
+            device::check_writable(&block, namespace.device, write.device.is_some())
+        }
+    }
+}
+
+/// Size of a block device in bytes, from sysfs.
+fn device_size(path: &Path, number: DeviceNumber) -> Result<u64> {
+    read_number(number.folder().join("size"))
+        .map(|sectors| sectors * 512)
+        .filter(|size| *size > 0)
+        .ok_or_else(|| Error::unavailable(format!("{} has no medium, or a size of 0", path.display())))
+}
+
+fn no_poll_queues(path: &Path, facts: &Facts) -> Error {
+    let disk = facts.disk.as_deref().unwrap_or("no disk");
+    Error::unavailable(format!(
+        "--io-poll: {} lies on {disk}, which has no poll queues; NVMe gets them with the module parameter nvme.poll_queues",
+        path.display()
+    ))
+}
