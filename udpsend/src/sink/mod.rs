@@ -184,7 +184,7 @@ fn notes(config: &SinkConfig, finished: &[Finished], totals: &Totals) -> Vec<Str
             "{other_clock} datagrams came from a sender with another clock: their one-way delay can't be told"
         ));
     }
-    if config.gro && totals.dropped > 0 {
+    if config.gro && totals.lost() > totals.dropped as i64 && totals.dropped > 0 {
         notes.push(
             "the kernel counts drops at the socket in messages, and one may hold many datagrams when the sender \
              segments late (GSO); pass --no-gro to count datagrams"
