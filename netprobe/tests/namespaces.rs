@@ -1,4 +1,4 @@
-//! Two namespaces and a veth pair between them: what is injected there must be found again.
+//! Two namespaces and a link between them: what is injected there must be found again.
 //!
 //! Needs root and ip(8); where they are missing each test says so and passes.
 
@@ -7,11 +7,15 @@ mod support;
 use std::{net::SocketAddr, process::Command};
 
 use serde_json::Value;
-use support::{Server, Told, probe_through};
+use support::{
+    Server, Told, probe_through,
+    tun::{Disturbance, Fate, TCP, UDP, Wire},
+};
 
-/// Two namespaces, gone when dropped.
+/// Two namespaces with a link between them, gone when dropped.
 struct Pair {
     names: [String; 2],
+    _wire: Option<Wire>,
 }
 
 fn run(words: &[&str]) -> bool {
@@ -19,26 +23,54 @@ fn run(words: &[&str]) -> bool {
 }
 
 impl Pair {
-    /// `None`, with the reason on standard error, where namespaces can't be made.
-    fn new(tag: &str) -> Option<Self> {
+    /// Two namespaces without a link; `None`, with the reason on standard error, where they can't be made.
+    fn unlinked(tag: &str) -> Option<Self> {
         let pid = std::process::id();
         let names = [format!("np{tag}a{pid}"), format!("np{tag}b{pid}")];
         if !run(&["ip", "netns", "add", &names[0]]) {
             eprintln!("skipped: network namespaces need root and ip(8)");
             return None;
         }
-        let pair = Self { names };
+        assert!(run(&["ip", "netns", "add", &names[1]]));
+        Some(Self { names, _wire: None })
+    }
+
+    /// Linked by a veth pair.
+    fn veth(tag: &str) -> Option<Self> {
+        let pair = Self::unlinked(tag)?;
         let [one, other] = &pair.names;
-        assert!(run(&["ip", "netns", "add", other]));
         assert!(run(&[
             "ip", "-n", one, "link", "add", "v", "type", "veth", "peer", "name", "v", "netns", other
         ]));
-        for (name, address) in [(one, "10.99.7.1/24"), (other, "10.99.7.2/24")] {
+        pair.bring_up();
+        Some(pair)
+    }
+
+    /// Linked by a wire in user space that disturbs what the first one sends.
+    fn disturbed(tag: &str, disturbance: Disturbance) -> Option<Self> {
+        let mut pair = Self::unlinked(tag)?;
+        let devices = pair.names.clone();
+        match Wire::new([&devices[0], &devices[1]], disturbance) {
+            Ok(wire) => pair._wire = Some(wire),
+            Err(error) => {
+                eprintln!("skipped: no tun device: {error}");
+                return None;
+            }
+        }
+        for device in &devices {
+            assert!(run(&["ip", "link", "set", device, "netns", device]));
+            assert!(run(&["ip", "-n", device, "link", "set", device, "name", "v"]));
+        }
+        pair.bring_up();
+        Some(pair)
+    }
+
+    fn bring_up(&self) {
+        for (name, address) in self.names.iter().zip(["10.99.7.1/24", "10.99.7.2/24"]) {
             assert!(run(&["ip", "-n", name, "addr", "add", address, "dev", "v"]));
             assert!(run(&["ip", "-n", name, "link", "set", "v", "up"]));
             assert!(run(&["ip", "-n", name, "link", "set", "lo", "up"]));
         }
-        Some(pair)
     }
 
     fn server(&self, flags: &[&str]) -> Server {
@@ -48,17 +80,6 @@ impl Pair {
 
     fn probe(&self, words: &[&str]) -> Told {
         probe_through(&["ip", "netns", "exec", &self.names[0]], words)
-    }
-
-    /// Adds a queueing discipline on one end; `false`, with the reason, where the kernel lacks it.
-    fn disturb(&self, end: usize, words: &[&str]) -> bool {
-        let mut all = vec!["tc", "-n", &self.names[end], "qdisc", "add", "dev", "v", "root"];
-        all.extend(words);
-        let done = run(&all);
-        if !done {
-            eprintln!("skipped: this kernel has no {words:?}");
-        }
-        done
     }
 
     /// Bytes that end `end` has received by its interface's own count.
@@ -83,7 +104,7 @@ fn number(value: &Value) -> f64 {
 
 #[test]
 fn what_arrived_agrees_with_the_interfaces_own_count() {
-    let Some(pair) = Pair::new("c") else { return };
+    let Some(pair) = Pair::veth("c") else { return };
     let server = pair.server(&["--no-token"]);
     let before = pair.received_bytes(1);
     let told = pair.probe(&["stream", "10.99.7.2:12865", "--duration", "300ms"]);
@@ -95,13 +116,13 @@ fn what_arrived_agrees_with_the_interfaces_own_count() {
     drop(server);
 }
 
+/// What every packet of the client takes longer.
+const DELAY: std::time::Duration = std::time::Duration::from_millis(20);
+
 #[test]
 fn an_injected_delay_is_found_in_every_kind_of_latency() {
-    let Some(pair) = Pair::new("d") else { return };
+    let Some(pair) = Pair::disturbed("d", |_, _| Fate::Late(DELAY)) else { return };
     let server = pair.server(&["--no-token"]);
-    if !pair.disturb(0, &["netem", "delay", "20ms"]) {
-        return;
-    }
     for flags in [&["rr"][..], &["rr", "--transport", "udp"], &["rr", "--rate", "100"], &["crr"]] {
         let words = [&flags[..1], &["10.99.7.2:12865", "--duration", "500ms"], &flags[1..]].concat();
         let told = pair.probe(&words);
@@ -119,29 +140,38 @@ fn an_injected_delay_is_found_in_every_kind_of_latency() {
 
 #[test]
 fn lost_datagrams_are_counted_as_lost_and_not_as_slow() {
-    let Some(pair) = Pair::new("l") else { return };
-    let server = pair.server(&["--no-token"]);
-    if !pair.disturb(0, &["netem", "loss", "10%"]) {
+    let Some(pair) =
+        Pair::disturbed(
+            "l",
+            |protocol, number| if protocol == UDP && number % 10 == 9 { Fate::Drop } else { Fate::Pass },
+        )
+    else {
         return;
-    }
+    };
+    let server = pair.server(&["--no-token"]);
     let sizes = ["--transport", "udp", "--request-size", "16", "--response-size", "16", "--duration", "2s"];
     let told =
         pair.probe(&[&["rr", "10.99.7.2:12865", "--rate", "500", "--warmup", "50ms"][..], &sizes].concat());
     assert_eq!(told.code, 4, "a tenth of the load was not answered: {}", told.stderr);
     let summary = told.summary();
     let missing = number(&summary["lost"]) + number(&summary["unanswered"]);
-    assert!((0.05..0.15).contains(&(missing / 1000.0)), "{missing}");
+    // Two seconds at 500/s; every tenth datagram of the client was dropped.
+    assert!((80.0..=120.0).contains(&missing), "{missing}");
     assert!(number(&summary["service_time"]["max_ns"]) < 500e6);
     drop(server);
 }
 
 #[test]
 fn repeated_datagrams_are_stray() {
-    let Some(pair) = Pair::new("r") else { return };
-    let server = pair.server(&["--no-token"]);
-    if !pair.disturb(0, &["netem", "duplicate", "50%"]) {
+    let Some(pair) =
+        Pair::disturbed(
+            "r",
+            |protocol, number| if protocol == UDP && number % 2 == 0 { Fate::Twice } else { Fate::Pass },
+        )
+    else {
         return;
-    }
+    };
+    let server = pair.server(&["--no-token"]);
     let words =
         ["rr", "10.99.7.2:12865", "--transport", "udp", "--request-size", "16", "--response-size", "16"];
     let told = pair.probe(&[&words[..], &["--duration", "500ms"]].concat());
@@ -153,11 +183,15 @@ fn repeated_datagrams_are_stray() {
 
 #[test]
 fn retransmits_show_where_packets_are_lost() {
-    let Some(pair) = Pair::new("t") else { return };
-    let server = pair.server(&["--no-token"]);
-    if !pair.disturb(0, &["netem", "loss", "5%"]) {
+    let Some(pair) =
+        Pair::disturbed(
+            "t",
+            |protocol, number| if protocol == TCP && number % 50 == 49 { Fate::Drop } else { Fate::Pass },
+        )
+    else {
         return;
-    }
+    };
+    let server = pair.server(&["--no-token"]);
     let told = pair.probe(&["stream", "10.99.7.2:12865", "--duration", "1s"]);
     assert_eq!(told.code, 0, "{}", told.stderr);
     assert!(number(&told.summary()["tcp"][0]["retransmits"]) > 0.0, "{:?}", told.summary()["tcp"]);
@@ -166,7 +200,7 @@ fn retransmits_show_where_packets_are_lost() {
 
 #[test]
 fn without_a_token_nobody_routes_to_it_gets_in() {
-    let Some(pair) = Pair::new("p") else { return };
+    let Some(pair) = Pair::veth("p") else { return };
     let server = pair.server(&["--no-token"]);
     // 198.51.100.0/24 is for documentation: an address that could be anyone's.
     assert!(run(&["ip", "-n", &pair.names[0], "addr", "add", "198.51.100.1/24", "dev", "v"]));
