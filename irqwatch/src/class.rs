@@ -118,7 +118,7 @@ fn of_name(row: &Row) -> Class {
         "ERR" | "Err" | "MIS" | "SPU" | "RTR" | "BAD" => Class::Error,
         "EXT" | "I/O" | "AIO" if row.label.is_empty() => Class::Sum,
         name if name.starts_with("IPI") => Class::Ipi,
-        _ if row.label.starts_with("[I/O]") || row.label.starts_with("[EXT]") => Class::Device,
+        _ if ["[I/O]", "[EXT]", "[AIO]"].iter().any(|part| row.label.starts_with(part)) => Class::Device,
         _ if row.label.contains("imer") => Class::Timer,
         _ => Class::Other,
     }

@@ -1,17 +1,10 @@
-//! The real binary: records, exit codes, bad arguments.
+//! The real binary: records, filters, exit codes, bad arguments.
 
-use std::process::{Command, Output};
+mod support;
 
-use serde_json::Value;
+use std::process::{Command, Stdio};
 
-fn irqwatch(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_irqwatch")).args(arguments).output().expect("irqwatch starts")
-}
-
-fn records(output: &Output) -> Vec<Value> {
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().map(|line| serde_json::from_str(line).expect("a record is JSON")).collect()
-}
+use support::{IRQWATCH, irqwatch, records, summary};
 
 #[test]
 fn a_watch_gives_the_samples_that_were_asked_for() {
@@ -20,7 +13,25 @@ fn a_watch_gives_the_samples_that_were_asked_for() {
     let records = records(&output);
     let kinds: Vec<&str> = records.iter().map(|record| record["record"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["start", "ready", "sample", "sample", "sample", "summary"]);
-    assert!(!records[5]["sources"].as_array().unwrap().is_empty(), "some interrupt came in 150 ms");
+    let summary = &records[5];
+    assert!(!summary["sources"].as_array().unwrap().is_empty(), "some interrupt came in 150 ms");
+    assert_eq!(summary["own"]["timer_interrupts"], 3);
+    assert!(summary["own"]["usage"]["cpu_user_ns"].is_u64());
+    let by_class: u64 =
+        summary["classes"].as_array().unwrap().iter().map(|class| class["count"].as_u64().unwrap()).sum();
+    let all = summary["interrupts"].as_u64().unwrap() + summary["softirqs"].as_u64().unwrap();
+    assert_eq!(by_class, all);
+}
+
+#[test]
+fn a_filter_keeps_what_it_names() {
+    let summary =
+        summary(&["--interval", "100ms", "--count", "1", "--json", "--class", "timer,softirq", "--top", "2"]);
+    let sources = summary["sources"].as_array().unwrap();
+    assert!(sources.len() <= 2);
+    for source in sources {
+        assert!(["timer", "softirq"].contains(&source["class"].as_str().unwrap()), "{source}");
+    }
 }
 
 #[test]
@@ -33,16 +44,94 @@ fn a_command_is_run_and_its_exit_code_told() {
 }
 
 #[test]
+fn a_command_ends_when_the_controller_goes_away() {
+    let mut child = Command::new(IRQWATCH)
+        .args(["--json", "--controlled", "run", "--", "sleep", "600"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut orders = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut orders, b"go\n").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    drop(orders);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let summary = records(&output).pop().unwrap();
+    assert_eq!(summary["command"]["signal"], 15);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     for arguments in [
         &["--interval", "0"][..],
         &["--count", "0"],
         &["--count", "2", "--duration", "1s"],
+        &["--matching", "("],
+        &["--class", "nothing"],
+        &["--min-rate", "nan"],
+        &["--live", "--json"],
+        &["--hlog", "/tmp/x"],
         &["run"],
         &["run", "--", "/no/such/program"],
+        &["--count", "2", "run", "--", "true"],
+        &["wakeup", "--period", "1us"],
+        &["wakeup", "--priority", "100"],
+        &["wakeup", "--dma-latency", "-1"],
+        &["gaps", "--threshold", "1ns"],
+        &["handlers", "--buffer", "1"],
+        &["affinity", "--to", "0"],
+        &["affinity", "--matching", "no such device"],
     ] {
         let output = irqwatch(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
         assert!(!output.stderr.is_empty());
     }
+}
+
+#[test]
+fn what_this_machine_lacks_is_named() {
+    for (arguments, what) in [
+        (&["--live"][..], "terminal"),
+        (&["wakeup", "--cpus", "9999"], "CPU 9999"),
+        (&["handlers", "--tracefs", "/no/such/folder"], "tracefs"),
+        (&["host", "--kvm", "/no/such/folder"], "KVM"),
+    ] {
+        let output = irqwatch(arguments);
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(what), "{output:?}");
+    }
+}
+
+#[test]
+fn a_host_is_read_where_there_is_one() {
+    use std::{fs, os::unix::fs::PermissionsExt};
+    let folder = tempfile::tempdir().unwrap();
+    let (kvm, bin) = (folder.path().join("kvm"), folder.path().join("bin"));
+    fs::create_dir_all(&kvm).unwrap();
+    fs::create_dir_all(&bin).unwrap();
+    fs::write(kvm.join("exits"), "100\n").unwrap();
+    // A stand-in whose virtual CPU gets 0.5 s between two calls.
+    let xl = bin.join("xl");
+    let times = folder.path().join("called");
+    let script = format!(
+        "#!/bin/sh\necho x >> {0}\nn=$(wc -l < {0})\necho 'Name ID VCPU CPU State Time(s) Affinity'\necho \"guest 3 0 1 -b- 1$n.5 all / all\"\n",
+        times.display()
+    );
+    fs::write(&xl, script).unwrap();
+    fs::set_permissions(&xl, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let child = Command::new(IRQWATCH)
+        .args(["host", "--kvm", kvm.to_str().unwrap(), "--duration", "500ms", "--json"])
+        .env("PATH", path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(250));
+    fs::write(kvm.join("exits"), "142\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let summary = records(&output).pop().unwrap();
+    assert_eq!(summary["kvm"][0]["name"], "exits");
+    assert_eq!(summary["kvm"][0]["count"], 42);
+    assert_eq!(summary["xen_vcpus"][0]["cpu_ns"], 1_000_000_000_u64);
 }
