@@ -199,6 +199,19 @@ pub fn getrandom(bytes: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets this process open as many files as its hard limit allows (setrlimit(2), RLIMIT_NOFILE): the soft
+/// limit is kept low only for programs that use select(2). What can't be raised stays as it is.
+pub fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is a live rlimit for the kernel to fill, then to read.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
 /// Name of the interface that has `address` (getifaddrs(3)); `None` where there is none.
 ///
 /// # Errors

@@ -108,9 +108,9 @@ impl Conductor<'_, '_, '_, '_> {
 
     fn measure(&mut self, sources: Sources, failure: &mut Option<Error>) -> Result<(EndReport, Moved)> {
         let order = self.work.order;
-        self.wait_until(clock::now_ns() + order.warmup_ns, failure);
+        self.wait_until(clock::now_ns().saturating_add(order.warmup_ns), failure);
         let window = Window::open(self.work.flows, self.work.placements, sources)?;
-        let until_ns = window.opened_ns() + order.duration_ns;
+        let until_ns = window.opened_ns().saturating_add(order.duration_ns);
         if let Some(interval_ns) = order.interval_ns {
             self.sample(window.opened_ns(), until_ns, interval_ns, failure)?;
         }
@@ -132,7 +132,7 @@ impl Conductor<'_, '_, '_, '_> {
     ) -> Result<()> {
         let (mut before, mut edge_ns) = (Moved::of(self.work.flows), opened_ns);
         for index in 1.. {
-            let next_ns = opened_ns + index * interval_ns;
+            let next_ns = opened_ns.saturating_add(interval_ns.saturating_mul(index));
             self.wait_until(next_ns.min(until_ns), failure);
             if next_ns > until_ns || self.is_over() {
                 break;

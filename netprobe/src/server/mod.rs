@@ -52,10 +52,11 @@ pub fn serve(config: &ServeConfig, telling: &mut Telling<'_>) -> Result<()> {
     if !telling.start(config)? {
         return Ok(());
     }
+    sys::raise_file_limit();
     let mut server = Server::listen(config, telling.stop())?;
     telling.ready()?;
     let begun_ns = clock::now_ns();
-    let outcome = server.run(config.duration_ns.map(|duration| begun_ns + duration));
+    let outcome = server.run(config.duration_ns.map(|duration| begun_ns.saturating_add(duration)));
     server.wait_for_sessions();
     let elapsed_s = (clock::now_ns() - begun_ns) as f64 / 1e9;
     let summary = ServeSummary { elapsed_s, counts: server.tally.counts() };
@@ -171,7 +172,7 @@ impl Server {
             return;
         }
         let door = Door::new(self.token.clone(), nonce);
-        let deadline_ns = clock::now_ns() + self.config.limits.hello_ns;
+        let deadline_ns = clock::now_ns().saturating_add(self.config.limits.hello_ns);
         self.pending.insert(number, Pending { stream, peer, door, deadline_ns });
         // What came with the connection has been reported to nobody.
         self.listen_to(number);

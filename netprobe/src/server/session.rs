@@ -65,7 +65,7 @@ impl Session {
     }
 
     fn next_order(&mut self) -> Option<Order> {
-        match self.receive(clock::now_ns() + self.config.limits.idle_ns) {
+        match self.receive(clock::now_ns().saturating_add(self.config.limits.idle_ns)) {
             Ok(Some(Request::Open(order))) => Some(order),
             _ => None,
         }
@@ -137,7 +137,7 @@ impl Session {
         let mut gathering = Gathering::new(order, client, &self.place)?;
         let cookie = cookie.iter().map(|byte| format!("{byte:02x}")).collect();
         self.send(&Reply::Opened { cookie, ports: gathering.ports() })?;
-        let deadline_ns = clock::now_ns() + self.config.limits.idle_ns;
+        let deadline_ns = clock::now_ns().saturating_add(self.config.limits.idle_ns);
         while gathering.wait(client)? > 0 {
             if clock::now_ns() > deadline_ns {
                 return Err(Error::failed("not all flows came in time"));
@@ -156,7 +156,7 @@ impl Session {
         let Work { order, flows, .. } = *work;
         self.send(&Reply::Ready)?;
         let idle_ns = self.config.limits.idle_ns;
-        match self.receive(clock::now_ns() + idle_ns)? {
+        match self.receive(clock::now_ns().saturating_add(idle_ns))? {
             Some(Request::Start) => {}
             Some(Request::Stop) => work.stop.raise(),
             Some(_) => return Err(Error::bad_arguments("out of turn: `start` must come now")),
@@ -177,7 +177,7 @@ impl Session {
         let (mut report, _) = window.close(flows, order)?;
         report.other_sessions = self.place.others();
         // The client decides when the work ends: until then its flows must not break.
-        if !stopped && !self.wait_until(clock::now_ns() + idle_ns)? {
+        if !stopped && !self.wait_until(clock::now_ns().saturating_add(idle_ns))? {
             return Err(Error::failed("the client did not stop in time"));
         }
         Ok(report)
@@ -189,7 +189,7 @@ impl Session {
         let Some(interval_ns) = order.interval_ns else { return self.wait_until(until_ns) };
         let (mut before, mut edge_ns) = (Moved::of(flows), opened_ns);
         for index in 0.. {
-            let next_ns = opened_ns + (index + 1) * interval_ns;
+            let next_ns = opened_ns.saturating_add(interval_ns.saturating_mul(index + 1));
             if next_ns > until_ns {
                 break;
             }

@@ -158,8 +158,8 @@ pub fn run<C>(
             Task::prepare(work, &flows, worker, giver)
         },
         |task, start_ns| {
-            let from_ns = start_ns + work.order.warmup_ns;
-            let measured = Measured { from_ns, until_ns: from_ns + work.order.duration_ns };
+            let from_ns = start_ns.saturating_add(work.order.warmup_ns);
+            let measured = Measured { from_ns, until_ns: from_ns.saturating_add(work.order.duration_ns) };
             let mut outcome = task.work(work, start_ns, measured);
             // What breaks after the stop was raised broke because of it.
             outcome.error = outcome.error.filter(|_| !work.stop.is_raised());
