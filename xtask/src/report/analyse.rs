@@ -7,7 +7,7 @@ use meter::random::Random;
 use super::{
     input::{self, Input},
     summary::{
-        CellSummary, CostSummary, Drift, Estimated, IntervalSummary, MetricSummary, Outcomes,
+        CellSummary, CostSummary, Drift, Estimated, IntervalSummary, MetricSummary, Outcomes, Percentiles,
         PublishedSummary, SCHEMA_VERSION, Summary, better_name, verdict_name,
     },
 };
@@ -83,7 +83,7 @@ fn summarise_metric(input: &Input, cell: &str, other: Option<&str>, spec: &Metri
     let [mean_interval, variance_interval] =
         stats::spread_intervals(&runs, &mut random(input, cell, &spec.name, "spread"));
     let compared = stats::compare(&runs, &baseline, &mut random(input, cell, &spec.name, "compare"));
-    let percentiles = [("p5", 5.0), ("p25", 25.0), ("p75", 75.0), ("p95", 95.0), ("p99", 99.0)];
+    let percentile = |percent: f64| stats::percentile(&runs, percent);
     MetricSummary {
         unit: spec.unit.clone(),
         better: better_name(spec.better),
@@ -96,7 +96,13 @@ fn summarise_metric(input: &Input, cell: &str, other: Option<&str>, spec: &Metri
         variance_interval: variance_interval.map(IntervalSummary::from),
         min: described.map(|described| described.min),
         max: described.map(|described| described.max),
-        percentiles: percentiles.map(|(name, percent)| (name, stats::percentile(&runs, percent))).into(),
+        percentiles: Percentiles {
+            p5: percentile(5.0),
+            p25: percentile(25.0),
+            p75: percentile(75.0),
+            p95: percentile(95.0),
+            p99: percentile(99.0),
+        },
         difference: compared.map(|compared| estimated(compared.difference, compared.difference_interval)),
         ratio: compared.and_then(|compared| Some(estimated(compared.ratio?, compared.ratio_interval))),
         variance_ratio: compared

@@ -50,9 +50,14 @@ fn push(text: &mut String, table: &Table) {
         table.head.iter().map(|column| if column.numeric { "---:" } else { "---" }).collect();
     text.push_str(&format!("| {} |\n", rule.join(" | ")));
     for row in &table.rows {
-        let fields: Vec<String> = row.iter().map(|field| plain(field)).collect();
+        let fields: Vec<String> = row.iter().map(|text| plain(&field(text))).collect();
         text.push_str(&format!("| {} |\n", fields.join(" | ")));
     }
+}
+
+/// A field on one line, its second line in brackets.
+fn field(text: &str) -> String {
+    text.split_once('\n').map_or(text.to_owned(), |(first, second)| format!("{first} ({second})"))
 }
 
 /// Text in which nothing is Markdown or HTML.

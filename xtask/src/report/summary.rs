@@ -141,8 +141,8 @@ pub struct MetricSummary {
     pub min: Option<f64>,
     /// Largest run.
     pub max: Option<f64>,
-    /// Percentiles of the runs: 5, 25, 75, 95 and 99, each only when a run is expected beyond it.
-    pub percentiles: BTreeMap<&'static str, Option<f64>>,
+    /// Percentiles of the runs.
+    pub percentiles: Percentiles,
     /// Mean less the mean of the cell that it is compared with.
     pub difference: Option<Estimated>,
     /// Mean divided by the mean of the cell that it is compared with.
@@ -154,6 +154,21 @@ pub struct MetricSummary {
     /// What can be said of the difference: `higher`, `lower`, `no-difference` (within the margin), or
     /// `undecided`; null without an interval.
     pub verdict: Option<&'static str>,
+}
+
+/// Percentiles of the runs, interpolated; null where less than one run is expected beyond.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Percentiles {
+    /// 5th: from 20 runs on.
+    pub p5: Option<f64>,
+    /// 25th: from 4 runs on.
+    pub p25: Option<f64>,
+    /// 75th: from 4 runs on.
+    pub p75: Option<f64>,
+    /// 95th: from 20 runs on.
+    pub p95: Option<f64>,
+    /// 99th: from 100 runs on.
+    pub p99: Option<f64>,
 }
 
 /// A number and its interval.

@@ -144,8 +144,8 @@ fn log_mean(runs: &Moments) -> Option<Estimate> {
     Some(Estimate { value: mean.value.ln(), error: mean.error / mean.value })
 }
 
-/// The logarithm of the variance; its error follows from the kurtosis (Bonett, Computational
-/// Statistics & Data Analysis 50, 2006).
+/// The logarithm of the variance; its error follows from the kurtosis (as in Bonett,
+/// Computational Statistics & Data Analysis 50, 2006).
 fn log_variance(runs: &Moments) -> Option<Estimate> {
     (runs.n > 3.0 && runs.second > 0.0).then(|| {
         let kurtosis = runs.fourth / (runs.second * runs.second);

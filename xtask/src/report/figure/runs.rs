@@ -75,11 +75,11 @@ fn draw_cell(
     of: impl Fn(f64) -> Option<f64>,
 ) {
     let place = |value: Option<f64>| Some(axis.at(of(value?)?));
-    let percentile = |name: &str| cell.metric.percentiles.get(name).copied().flatten();
+    let quartiles = (cell.metric.percentiles.p25, cell.metric.percentiles.p75);
     if let (Some(min), Some(max)) = (place(cell.metric.min), place(cell.metric.max)) {
         svg.line((min, y), (max, y), "whisker");
     }
-    if let (Some(low), Some(high)) = (place(percentile("p25")), place(percentile("p75"))) {
+    if let (Some(low), Some(high)) = (place(quartiles.0), place(quartiles.1)) {
         svg.rect((low, y - SPREAD - 3.0), (high - low, 2.0 * SPREAD + 6.0), "box");
     }
     let points: Vec<(f64, f64)> = cell

@@ -88,8 +88,14 @@ pub fn contents(probes: &[(Probe, Vec<Figure>)]) -> Markup {
 pub fn at_a_glance(summary: &Summary, probes: &[(Probe, Vec<Figure>)]) -> Markup {
     let cells = || probes.iter().flat_map(|(probe, _)| probe.cells.iter().map(move |cell| (probe, cell)));
     let ratio = |cell: &Cell| cell.metric.ratio.map_or(1.0, |ratio| ratio.value);
-    let mut clear: Vec<(&Probe, &Cell)> =
-        cells().filter(|(_, cell)| matches!(cell.metric.verdict, Some("higher" | "lower"))).collect();
+    // Without any interval, as after a quick look, the means are all there is to list.
+    let judged = cells().any(|(_, cell)| cell.metric.verdict.is_some());
+    let mut clear: Vec<(&Probe, &Cell)> = cells()
+        .filter(|(_, cell)| match cell.metric.verdict {
+            Some(verdict) => matches!(verdict, "higher" | "lower"),
+            None => !judged && cell.metric.ratio.is_some(),
+        })
+        .collect();
     clear.sort_by(|(_, one), (_, other)| ratio(other).ln().abs().total_cmp(&ratio(one).ln().abs()));
     let rest = the_others(summary, cells().map(|(_, cell)| cell));
     html! {
@@ -98,13 +104,20 @@ pub fn at_a_glance(summary: &Summary, probes: &[(Probe, Vec<Figure>)]) -> Markup
             @if clear.is_empty() {
                 p { "No cell differs from the baseline beyond what its runs leave open." }
             } @else {
-                p {
-                    "The clearest differences from the baseline, of "
-                    (number::count(clear.len() as u64, "cell")) " whose interval does not hold zero:"
+                @if judged {
+                    p {
+                        "The clearest differences from the baseline, of "
+                        (number::count(clear.len() as u64, "cell")) " whose interval does not hold zero:"
+                    }
+                } @else {
+                    p {
+                        "The largest differences of means from the baseline. With so few runs a cell there are no "
+                        "intervals: take them as a first look, not as a result."
+                    }
                 }
                 ol.findings { @for (probe, cell) in clear.iter().take(LISTED) { (finding(probe, cell)) } }
             }
-            @if !rest.is_empty() { p.soft { "Of the others, " (rest.join("; ")) "." } }
+            @if !rest.is_empty() { p.soft { (rest.join(" ")) } }
         }
     }
 }
@@ -130,14 +143,14 @@ fn the_others<'a>(summary: &Summary, cells: impl Iterator<Item = &'a Cell<'a>>) 
     let silent = summary.cells.iter().filter(|cell| cell.n == 0).count();
     let too_few = summary.cells.iter().filter(|cell| (1..stats::LEAST_RUNS as u64).contains(&cell.n)).count();
     let parts = [
-        (with("no-difference"), format!("within ±{} % of the baseline", summary.margin_percent)),
-        (with("undecided"), "undecided, where more runs would tell".into()),
-        (too_few, format!("with fewer than {} runs, too few for an interval", stats::LEAST_RUNS)),
-        (silent, "without any completed trial".into()),
+        (with("no-difference"), format!("Within ±{} % of the baseline", summary.margin_percent)),
+        (with("undecided"), "Undecided, where more runs would tell".into()),
+        (too_few, format!("With fewer than {} runs, too few for an interval", stats::LEAST_RUNS)),
+        (silent, "Without any completed trial".into()),
     ];
     parts
         .into_iter()
         .filter(|(cells, _)| *cells > 0)
-        .map(|(cells, words)| format!("{} {words}", number::count(cells as u64, "cell")))
+        .map(|(cells, words)| format!("{words}: {}.", number::count(cells as u64, "cell")))
         .collect()
 }

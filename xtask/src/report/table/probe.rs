@@ -24,7 +24,7 @@ pub fn results(probe: &Probe) -> Table {
         "Verdict".into(),
         "Not completed".into(),
     ];
-    let caption = format!("{} of {}, with 95 % intervals below the numbers.", probe.main.name, probe.name);
+    let caption = format!("{} of {}; 95 % intervals are below the numbers.", probe.main.name, probe.name);
     let mut table = new(caption, &titles);
     for cell in &probe.cells {
         let metric = cell.metric;
@@ -63,22 +63,21 @@ pub fn spread(probe: &Probe) -> Table {
         "#Cost of one (µs)".into(),
     ];
     let caption = format!(
-        "Spread of {} of {}, interrupts, and what one costs; 95 % intervals below the numbers.",
+        "Spread of {} of {}, interrupts, and what one costs; 95 % intervals are below the numbers.",
         probe.main.name, probe.name
     );
     let mut table = new(caption, &titles);
     for cell in &probe.cells {
         let metric = cell.metric;
-        let percentile =
-            |name: &str| shown(metric.percentiles.get(name).copied().flatten(), |value| ends.show(value));
+        let percentile = |value: Option<f64>| shown(value, |value| ends.show(value));
         table.rows.push(vec![
             name(cell),
             metric.n.to_string(),
             shown(metric.stdev, |value| stdev.show(value)),
             estimated(metric.variance_ratio, number::ratio),
             shown(metric.min, |value| ends.show(value)),
-            percentile("p5"),
-            percentile("p95"),
+            percentile(metric.percentiles.p5),
+            percentile(metric.percentiles.p95),
             shown(metric.max, |value| ends.show(value)),
             shown(metric.max.zip(metric.min).filter(|_| metric.n > 1), |(max, min)| range.show(max - min)),
             shown(interrupts(probe, cell).and_then(|metric| metric.mean), |mean| number::fixed(mean, 0)),

@@ -105,7 +105,7 @@ fn the_summary_is_what_its_schema_says() {
 fn few_runs_give_no_interval_and_no_verdict() {
     let (folder, report) = made(3);
     for metric in report.summary.cells.iter().flat_map(|cell| cell.metrics.values()) {
-        assert_eq!((metric.mean_interval, metric.verdict, metric.percentiles["p95"]), (None, None, None));
+        assert_eq!((metric.mean_interval, metric.verdict, metric.percentiles.p95), (None, None, None));
     }
     let page = fs::read_to_string(folder.path().join("report/index.html")).unwrap();
     assert!(page.contains("too few runs"));
