@@ -19,7 +19,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use meter::{clock, control::Stop};
 
-use super::figures::{Figure, Measurement};
+use super::{
+    figures::{Figure, Measurement},
+    workbench::Lacking,
+};
 use crate::domain::local::enter;
 
 /// No process runs longer: it is killed.
@@ -283,10 +286,14 @@ pub struct Finished {
 
 impl Finished {
     /// Demands exit code 0, or 4 of our tools: a result with a warning, which is told with the figures.
+    /// Code 3 of our tools says that the machine lacks something.
     pub fn succeeded(self) -> Result<Self> {
         match self.code {
             Some(0) => Ok(self),
             Some(code) if i32::from(meter::error::EXIT_UNTRUSTED) == code && self.is_ours() => Ok(self),
+            Some(code) if i32::from(meter::ErrorKind::Unavailable.exit_code()) == code && self.is_ours() => {
+                Err(Lacking(self.words()).into())
+            }
             Some(code) => bail!("{} gave exit code {code}: {}", self.name, self.words()),
             None => bail!("{} was ended by a signal: {}", self.name, self.words()),
         }

@@ -34,7 +34,7 @@ pub struct Outcome {
 pub struct Side {
     /// Its label.
     pub label: String,
-    /// Why it took no part: what is not installed.
+    /// Why it took no part: what is not installed, or what the machine lacks for it.
     pub missing: Option<String>,
     /// One measurement a round.
     pub runs: Vec<Measurement>,
@@ -113,29 +113,29 @@ pub fn run(
             remarks: Vec::new(),
         })
         .collect();
-    let present: Vec<usize> = (0..sides.len()).filter(|&index| sides[index].missing.is_none()).collect();
     let (mut failed, mut skipped, mut done) = (None, None, 0);
-    let alone = comparison.goals.iter().all(|goal| goal.against.is_some());
-    if present.len() < 2 && alone {
-        skipped = Some("none of its peers is installed".to_owned());
-    }
-    'rounds: while done < pairs && skipped.is_none() {
-        for turn in 0..present.len() {
-            let index = present[(turn + done) % present.len()];
+    while done < pairs && failed.is_none() && skipped.is_none() {
+        for turn in 0..sides.len() {
+            let index = (turn + done) % sides.len();
+            if sides[index].missing.is_some() {
+                continue;
+            }
+            if !worth_running(comparison, &sides) {
+                skipped = Some("none of its peers can take part".to_owned());
+                break;
+            }
             tell(&format!("{}: round {} of {pairs}, {}", comparison.name, done + 1, sides[index].label));
             match (contenders[index].measure)(workbench) {
-                Ok(mut measurement) => {
-                    sides[index].remember(std::mem::take(&mut measurement.remarks));
-                    sides[index].runs.push(measurement);
-                }
+                Ok(measurement) => sides[index].remember(measurement),
+                Err(error) if is_lacking(&error) && index > 0 => sides[index].leave(format!("{error:#}")),
                 Err(error) => {
                     let told = format!("{}: {error:#}", sides[index].label);
                     *if is_lacking(&error) { &mut skipped } else { &mut failed } = Some(told);
-                    break 'rounds;
+                    break;
                 }
             }
         }
-        done += 1;
+        done += usize::from(failed.is_none() && skipped.is_none());
     }
     for side in &mut sides {
         side.runs.truncate(done);
@@ -145,13 +145,26 @@ pub fn run(
     Outcome { comparison: name, what, pairs: done, sides, goals, failed, skipped }
 }
 
+/// Whether anything can be judged: a bound of our own, or a peer that takes part.
+fn worth_running(comparison: &Comparison, sides: &[Side]) -> bool {
+    let alone = comparison.goals.iter().any(|goal| goal.against.is_none());
+    alone || sides[1..].iter().any(|side| side.missing.is_none())
+}
+
 impl Side {
-    fn remember(&mut self, remarks: Vec<String>) {
-        for remark in remarks {
+    fn remember(&mut self, mut measurement: Measurement) {
+        for remark in std::mem::take(&mut measurement.remarks) {
             if !self.remarks.contains(&remark) {
                 self.remarks.push(remark);
             }
         }
+        self.runs.push(measurement);
+    }
+
+    /// Takes no part any more.
+    fn leave(&mut self, reason: String) {
+        self.missing = Some(reason);
+        self.runs.clear();
     }
 }
 

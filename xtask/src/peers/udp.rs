@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::{
     comparison::{Bound, Comparison, Contender, Program},
@@ -26,8 +26,12 @@ const STRESS_NG: Program = Program { name: "stress-ng", package: "stress-ng" };
 pub const PORT: u16 = 5201;
 /// How long a sender floods, in seconds.
 const FLOOD_S: f64 = 2.5;
-/// The stretch of it in which the interface's packets are counted.
-const WINDOW: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(1500));
+/// From its first packets, this long is waited, and then this long are packets counted.
+const WINDOW: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(1500));
+/// Packets that are a flood and no handshake any more.
+const FIRST_PACKETS: u64 = 1000;
+/// How long a sender may take until then.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Intended load of the paced comparison, in packets/s, and its length in seconds.
 const PACED_PPS: u32 = 50_000;
 const PACED_S: u32 = 10;
@@ -38,7 +42,7 @@ pub const MEMORY_LIMIT: f64 = 10.0 * 1_048_576.0;
 
 /// All comparisons of this group.
 pub fn comparisons() -> Vec<Comparison> {
-    vec![real_packets(64, 2.0), real_packets(1472, 1.8), offloaded(), paced(), transactions()]
+    vec![real_packets(64, 2.0), real_packets(1472, 1.8), methods(), offloaded(), paced(), transactions()]
 }
 
 /// Both ends after a flood, and the packets per second that the interface received.
@@ -59,6 +63,11 @@ fn flood(
 
 /// Packets per second that the far interface receives within the window.
 fn interface_rate(workbench: &Workbench, wire: &Wire) -> Result<f64> {
+    let (begin, before) = (Instant::now(), wire.packets_received()?);
+    while wire.packets_received()? < before + FIRST_PACKETS {
+        ensure!(begin.elapsed() < PATIENCE, "there was no flood within {PATIENCE:?}");
+        workbench.rest(Duration::from_millis(20))?;
+    }
     workbench.rest(WINDOW.0)?;
     let (begin, before) = (Instant::now(), wire.packets_received()?);
     workbench.rest(WINDOW.1)?;
@@ -78,8 +87,8 @@ impl Flood {
     }
 }
 
-fn our_flood(bytes: u32, packets: Packets) -> Contender {
-    Contender::ours("udpsend", move |workbench| {
+fn our_flood(bytes: u32, packets: Packets, method: &'static str) -> Contender {
+    Contender::ours(format!("udpsend --method {method}"), move |workbench| {
         let sink =
             workbench.tool("udpsend", "sink").words(&format!("--listen 0.0.0.0:{PORT} --duration 30s"));
         let flood =
@@ -87,7 +96,7 @@ fn our_flood(bytes: u32, packets: Packets) -> Contender {
                 Ok(workbench
                     .tool("udpsend", "")
                     .args([format!("{}:{PORT}", wire.address)])
-                    .words(&format!("--size {bytes} --duration {FLOOD_S}s")))
+                    .words(&format!("--size {bytes} --method {method} --duration {FLOOD_S}s")))
             })?;
         let (sender, sink) = (ours::summary(&flood.0.client)?, ours::summary(&flood.0.server)?);
         let delivered = sink.number("delivered_datagrams")?;
@@ -162,7 +171,7 @@ fn real_packets(bytes: u32, target: f64) -> Comparison {
     let more = (Figure::INTERFACE_PPS, Bound::AtLeast(target));
     let cheaper = (Figure::CPU_PER_PACKET_NS, Bound::AtMost(0.4));
     let packets = Packets::Real;
-    Comparison::new(format!("udp/real-{bytes}"), what, our_flood(bytes, packets))
+    Comparison::new(format!("udp/real-{bytes}"), what, our_flood(bytes, packets, "auto"))
         .against(iperf3_flood(bytes, packets), &[more, cheaper])
         .against(sockperf_flood(bytes, packets), &[more])
         .against(plain_flood(bytes, packets), &[more])
@@ -170,11 +179,24 @@ fn real_packets(bytes: u32, target: f64) -> Comparison {
         .at_most(Figure::RESIDENT_PEAK_BYTES, MEMORY_LIMIT)
 }
 
+/// What `auto` chooses against each of our own methods by name.
+fn methods() -> Comparison {
+    let what =
+        "64-byte datagrams as real packets over veth: the method that `auto` chooses against each of them";
+    let packets = Packets::Real;
+    let no_slower = [(Figure::INTERFACE_PPS, Bound::AtLeast(0.95))];
+    let methods = ["send", "sendmmsg", "gso", "io_uring", "packet", "xdp"];
+    methods.into_iter().fold(
+        Comparison::new("udp/methods-64", what, our_flood(64, packets, "auto")),
+        |comparison, method| comparison.against(our_flood(64, packets, method), &no_slower),
+    )
+}
+
 fn offloaded() -> Comparison {
     let what = "64-byte datagrams over veth with segmentation offload, as the receiving program counts them";
     let more = [(Figure::DELIVERED_PPS, Bound::AtLeast(20.0))];
     let packets = Packets::Offloaded;
-    Comparison::new("udp/offload-64", what, our_flood(64, packets))
+    Comparison::new("udp/offload-64", what, our_flood(64, packets, "auto"))
         .against(iperf3_flood(64, packets), &[more[0], (Figure::CPU_PER_PACKET_NS, Bound::AtMost(0.4))])
         .against(sockperf_flood(64, packets), &more)
         .against(plain_flood(64, packets), &more)
