@@ -74,3 +74,150 @@ fn what_makes_no_sense_is_refused() {
     }
     assert_eq!(cpuload(&["--cpus", "9999"]).status.code(), Some(3));
 }
+
+/// The summary of a run that must have succeeded.
+fn summary(arguments: &[&str]) -> Value {
+    let output = cpuload(arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    records(&output).pop().expect("a summary")
+}
+
+#[test]
+fn every_kernel_works_and_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    for (kernel, more) in [
+        ("sqrt", &[][..]),
+        ("int", &[]),
+        ("float", &[]),
+        ("matrix", &[]),
+        ("memory", &["--working-set", "1MiB"]),
+        ("cache", &["--working-set", "1MiB"]),
+        ("branch", &[]),
+        ("syscall", &[]),
+        ("switch", &[]),
+        ("alloc", &["--working-set", "1MiB"]),
+        ("disk", &["--working-set", "4MiB", "--path", path]),
+    ] {
+        let arguments = ["--json", "--cpus", "0", "--operations", "20", "--kernel", kernel];
+        let summary = summary(&[&arguments, more].concat());
+        assert_eq!(summary["operations"], 20, "{kernel}");
+        assert_eq!(summary["workers"][0]["finished"], true, "{kernel}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn a_duty_is_received_as_demanded() {
+    // Far wider than the tool is exact: other tests share this CPU.
+    let summary = summary(&["--json", "--cpus", "0", "--duty", "20", "--period", "20ms", "--duration", "1s"]);
+    let duty = summary["duty_percent"].as_f64().unwrap();
+    assert!((15.0..=20.5).contains(&duty), "{summary}");
+    assert_eq!(summary["demanded_ns"], 200_000_000);
+    let worker = &summary["workers"][0];
+    assert_eq!(worker["window_error_points"]["count"], 50);
+    assert!(worker["begin_error_ns"]["mean"].is_f64());
+}
+
+#[test]
+fn loads_in_wall_clock_phase_begin_at_its_multiples() {
+    let summary =
+        summary(&["--json", "--cpus", "0", "--duty", "10", "--phase", "50%", "--duration", "500ms"]);
+    // Half a second anywhere in wall-clock time has five whole periods, or four and two parts.
+    let windows = summary["workers"][0]["window_error_points"]["count"].as_u64().unwrap();
+    assert!((5..=6).contains(&windows), "{summary}");
+    let demanded = summary["demanded_ns"].as_u64().unwrap();
+    assert!((40_000_000..=50_000_000).contains(&demanded), "{summary}");
+}
+
+#[test]
+fn a_load_starts_at_the_time_of_day_that_it_was_given() {
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let start = now() + 0.5;
+    let output =
+        cpuload(&["--json", "--cpus", "0", "--start-at", &format!("{start:.3}"), "--duration", "100ms"]);
+    let records = records(&output);
+    let ended = records.last().unwrap()["wall_ns"].as_f64().unwrap() / 1e9;
+    assert!(ended >= start + 0.099, "{ended} {start}");
+    assert!(records.last().unwrap()["operations"].as_u64() > Some(0));
+}
+
+#[test]
+fn free_workers_nice_random_and_hold_are_accepted() {
+    let short = ["--json", "--duration", "200ms"];
+    let free = summary(&[&short[..], &["--workers", "2", "--nice", "5"]].concat());
+    assert_eq!(free["workers"].as_array().unwrap().len(), 2);
+    assert!(free["workers"][0]["cpu"].is_null());
+    let random = ["--cpus", "0", "--random", "--duty", "30", "--period", "10ms", "--seed", "7"];
+    let twice: Vec<Value> = (0..2).map(|_| summary(&[&short[..], &random].concat())).collect();
+    let demanded = |summary: &Value| summary["demanded_ns"].as_u64().unwrap();
+    assert_eq!(demanded(&twice[0]), demanded(&twice[1]), "the same seed demands the same");
+    let hold = summary(&[&short[..], &["--cpus", "0", "--hold", "50"]].concat());
+    assert!(hold["total_load_percent"].is_number());
+}
+
+#[test]
+fn a_deadline_bounds_what_a_worker_gets() {
+    let output = cpuload(&["--json", "--workers", "1", "--deadline", "20ms/100ms", "--duration", "1s"]);
+    if output.status.code() == Some(3) {
+        eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let summary = records(&output).pop().unwrap();
+    let duty = summary["duty_percent"].as_f64().unwrap();
+    assert!((10.0..=23.0).contains(&duty), "{summary}");
+    assert!(summary["workers"][0]["denied_ns"].as_u64().unwrap() > 700_000_000);
+}
+
+#[test]
+fn a_load_that_was_required_and_not_reached_is_not_trusted() {
+    let arguments =
+        ["--json", "--workers", "1", "--deadline", "20ms/100ms", "--duration", "300ms", "--require", "1"];
+    let output = cpuload(&arguments);
+    if output.status.code() == Some(3) {
+        eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    assert!(!records(&output).pop().unwrap()["warnings"].as_array().unwrap().is_empty());
+    let late = cpuload(&["--cpus", "0", "--operations", "1000000000000", "--duration", "100ms"]);
+    assert_eq!(late.status.code(), Some(4), "{late:?}");
+}
+
+#[test]
+fn a_full_folder_is_an_error_with_the_summary_of_what_was_done() {
+    let output = cpuload(&["--json", "--kernel", "disk", "--path", "/no/such/folder", "--duration", "1s"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(records(&output).pop().unwrap()["record"], "error");
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    for arguments in [
+        &["--hold", "50", "--duty", "20"][..],
+        &["--random"],
+        &["--random", "--duty", "50", "--phase", "50%"],
+        &["--seed", "3"],
+        &["--workers", "2", "--cpus", "0"],
+        &["--workers", "0"],
+        &["--nice", "20"],
+        &["--nice", "5", "--sched", "fifo:3"],
+        &["--deadline", "10ms/100ms"],
+        &["--deadline", "2s/1s", "--workers", "1"],
+        &["--deadline", "1ms/10ms", "--workers", "1", "--kernel", "switch"],
+        &["--working-set", "1MiB"],
+        &["--working-set", "1", "--kernel", "memory"],
+        &["--path", "/tmp"],
+        &["--phase", "200ms"],
+        &["--start-at", "1"],
+        &["--start-at", "yesterday"],
+        &["--operations", "0"],
+        &["--require", "0"],
+    ] {
+        let output = cpuload(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(!output.stderr.is_empty());
+    }
+    let too_much = cpuload(&["--kernel", "memory", "--working-set", "1000TiB"]);
+    assert_eq!(too_much.status.code(), Some(3), "{too_much:?}");
+}
