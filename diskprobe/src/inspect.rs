@@ -161,13 +161,12 @@ pub fn folder_of(path: &Path) -> &Path {
 /// Whether data that is there may go.
 fn may_write(path: &Path, found: &Found, write: &WriteMode) -> Result<()> {
     let shown = path.display();
+    // A plan names its target twice, be it a device or a file in the place of one.
     if let Some(named) = &write.device
-        && (named != path || !found.is_device())
+        && named != path
     {
         let named = named.display();
-        return Err(Error::bad_arguments(format!(
-            "--device {named} is not the device that is written to, {shown}"
-        )));
+        return Err(Error::bad_arguments(format!("--device {named} is not what is written to, {shown}")));
     }
     match (found, write.existing) {
         (Found::Nothing, _) => Ok(()),

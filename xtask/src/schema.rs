@@ -20,6 +20,7 @@ fn all() -> Vec<(&'static str, Schema)> {
     ];
     let tools = [
         cpuload::schemas(),
+        diskprobe::schemas(),
         irqwatch::schemas(),
         netprobe::schemas(),
         udpsend::schemas(),
