@@ -28,6 +28,18 @@ pub fn terminal_size() -> Option<(usize, usize)> {
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row.into(), size.ws_col.into()))
 }
 
+/// Locks this process's pages into memory, present ones now and others when they are first touched
+/// (mlockall(2), `MCL_ONFAULT`): whatever is touched before a measured loop never faults in it, and
+/// the untouched rest of the threads' stacks takes no memory.
+///
+/// # Errors
+/// `EPERM` or `ENOMEM` where RLIMIT_MEMLOCK forbids it, `EINVAL` before Linux 4.4.
+pub fn lock_memory() -> io::Result<()> {
+    // SAFETY: no memory is passed.
+    let result = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// A file descriptor that becomes readable when the process ends (pidfd_open(2)).
 ///
 /// # Errors

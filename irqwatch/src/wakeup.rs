@@ -24,6 +24,7 @@ use serde::Serialize;
 use crate::{
     filter::FilterArgs,
     observer::{Difference, Observer},
+    sys,
 };
 
 const DMA_LATENCY: &str = "/dev/cpu_dma_latency";
@@ -149,7 +150,7 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     let mut notes = Vec::new();
     let idle_limit = hold_idle_limit(config, &mut notes)?;
     if config.lock_memory {
-        meter::sys::mlockall().map_err(|error| {
+        sys::lock_memory().map_err(|error| {
             Error::system("lock memory; raise the memlock limit or pass --no-lock-memory", error)
         })?;
     }
