@@ -26,10 +26,13 @@ fn binaries() -> &'static Path {
 fn validator(stem: &str) -> Validator {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/schema");
     // Subcommands that share a record share its schema, under the tool's own name.
-    let shared = || stem.split('-').next().zip(stem.split('-').next_back()).map(|(tool, kind)| format!("{tool}-{kind}"));
+    let shared = || {
+        stem.split('-').next().zip(stem.split('-').next_back()).map(|(tool, kind)| format!("{tool}-{kind}"))
+    };
     let own = folder.join(format!("{stem}.json"));
     let path = if own.exists() { own } else { folder.join(format!("{}.json", shared().unwrap())) };
-    let schema: Value = serde_json::from_slice(&fs::read(&path).unwrap_or_else(|_| panic!("no schema for {stem}"))).unwrap();
+    let schema: Value =
+        serde_json::from_slice(&fs::read(&path).unwrap_or_else(|_| panic!("no schema for {stem}"))).unwrap();
     jsonschema::validator_for(&schema).unwrap()
 }
 

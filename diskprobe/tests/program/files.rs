@@ -197,7 +197,8 @@ fn intervals_and_their_log_hold_every_operation() {
     assert_eq!(sum("operations"), number(runs[0], "operations"));
     assert_eq!(sum("bytes"), number(runs[0], "bytes"));
     // An interval in which nothing ended has no latencies.
-    let counted = intervals.iter().filter_map(|sample| sample["total_latency"]["count"].as_f64()).sum::<f64>();
+    let counted =
+        intervals.iter().filter_map(|sample| sample["total_latency"]["count"].as_f64()).sum::<f64>();
     assert_eq!(counted, number(runs[0], "total_latency.count"));
     let text = fs::read_to_string(&log).unwrap();
     assert!(text.contains("Tag=response_time") && text.contains("StartTime"), "{text}");

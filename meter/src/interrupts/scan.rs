@@ -16,7 +16,9 @@ const ZERO_FIELDS: &[u8; ZEROS * FIELD] = b"          0          0          0   
 pub(super) fn counts(text: &[u8], mut at: usize, columns: usize, counts: &mut Vec<u64>) -> usize {
     counts.clear();
     // One allocation for a line that is long enough to have them all.
-    if counts.capacity() < columns && text.get(at..at + columns * FIELD).is_some_and(|line| !line.contains(&b'\n')) {
+    if counts.capacity() < columns
+        && text.get(at..at + columns * FIELD).is_some_and(|line| !line.contains(&b'\n'))
+    {
         counts.reserve_exact(columns);
     }
     while counts.len() < columns {

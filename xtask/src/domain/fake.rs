@@ -102,7 +102,7 @@ impl Process for FakeProcess {
         self.script.borrow_mut().log.push(format!("go {}", self.tool));
         match &self.behaviour {
             Behaviour::Load(body) | Behaviour::Fading(body, _) => {
-                self.events.push_back(record("sample", body))
+                self.events.push_back(record("sample", body));
             }
             Behaviour::Probe(body, code) => {
                 self.events.push_back(record("summary", body));
@@ -113,7 +113,7 @@ impl Process for FakeProcess {
                 self.events.push_back(Event::Ended(Exit { code: None, stderr: "domain gone".into() }));
             }
             Behaviour::Dies => {
-                self.events.push_back(Event::Ended(Exit { code: None, stderr: "killed".into() }))
+                self.events.push_back(Event::Ended(Exit { code: None, stderr: "killed".into() }));
             }
             _ => {}
         }
