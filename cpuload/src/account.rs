@@ -12,7 +12,7 @@ pub struct Spread {
     max: f64,
 }
 
-/// The figures of a [`Spread`], in the unit of its values.
+/// The figures of a `Spread`, in the unit of its values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SpreadFigures {

@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
-/// Shorthand for a result whose error is [`enum@Error`].
+/// Shorthand for a result whose error is [`struct@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a tool could not do what it was asked, as a class that becomes its exit code.

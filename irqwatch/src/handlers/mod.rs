@@ -1,7 +1,7 @@
 //! `irqwatch handlers`: how long interrupt handlers ran, by the kernel's own tracepoints (root).
 //!
-//! [`tracefs`] opens a trace buffer of its own, so that nobody else's tracing is disturbed; [`page`]
-//! reads the kernel's binary pages; [`pairs`] makes an entry and its exit into a time.
+//! `tracefs` opens a trace buffer of its own, so that nobody else's tracing is disturbed; `page`
+//! reads the kernel's binary pages; `pairs` makes an entry and its exit into a time.
 
 mod page;
 mod pairs;
