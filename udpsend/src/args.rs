@@ -15,7 +15,7 @@ use meter::{
 
 use crate::{
     load::{Load, Pace, TypedLoad},
-    method::{self, Method, TypedMethod},
+    method::{self, Method, Path, TypedMethod},
     netlink::Netlink,
     sender::{
         self,
@@ -23,7 +23,7 @@ use crate::{
     },
     sink::{self, args::SinkArgs},
     sizes::Sizes,
-    socket::{Flow, SocketOptions},
+    socket::SocketOptions,
     start_time::StartTime,
     target,
 };
@@ -185,13 +185,10 @@ impl SendArgs {
             .map(|text| target::resolve(text, self.allow_public))
             .collect::<Result<Vec<_>>>()?;
         let flows = self.flow_configs(&targets, workers.len())?;
-        let mut path_mtu_bytes = u32::MAX;
-        for &target in &targets {
-            path_mtu_bytes = path_mtu_bytes.min(Flow::open(target, 0, &socket)?.path_mtu_bytes()?);
-        }
+        let paths = targets.iter().map(|&target| Path::to(target, &socket)).collect::<Result<Vec<_>>>()?;
         check_queueing(&targets, &socket)?;
         let load = self.load()?;
-        let (method, notes) = self.method(&load, &targets, path_mtu_bytes)?;
+        let (method, notes) = self.method(&load, &paths)?;
         if !(1..=1024).contains(&self.batch) {
             return Err(Error::bad_arguments("--batch must be 1 to 1024"));
         }
@@ -221,12 +218,7 @@ impl SendArgs {
     }
 
     /// The method that was asked for, or the choice of the tool and a note about it.
-    fn method(
-        &self,
-        load: &Load,
-        targets: &[SocketAddr],
-        path_mtu_bytes: u32,
-    ) -> Result<(Method, Vec<String>)> {
+    fn method(&self, load: &Load, paths: &[Path]) -> Result<(Method, Vec<String>)> {
         if self.txtime.is_some() {
             if *load == Load::Unlimited {
                 return Err(Error::bad_arguments(
@@ -252,7 +244,7 @@ impl SendArgs {
         }
         Ok(self.method.0.map_or_else(
             || {
-                let (method, note) = method::choose(&self.size, targets, path_mtu_bytes);
+                let (method, note) = method::choose(&self.size, paths);
                 (method, vec![note])
             },
             |method| (method, Vec::new()),

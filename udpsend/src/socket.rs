@@ -78,6 +78,12 @@ impl Flow {
         Ok(Self { socket, source, target })
     }
 
+    /// Whether the kernel cuts a send into segments (UDP_SEGMENT, Linux 4.18).
+    #[must_use]
+    pub fn can_segment(&self) -> bool {
+        sys::setsockopt(self.socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok()
+    }
+
     /// Largest IP packet that the route to the target carries in one piece, in bytes (`IP_MTU`, ip(7)).
     ///
     /// # Errors

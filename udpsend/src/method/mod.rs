@@ -18,7 +18,7 @@ mod sendmmsg;
 mod xdp;
 mod xsk;
 
-pub use auto::choose;
+pub use auto::{Path, choose};
 
 /// A way to hand datagrams to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -61,7 +61,8 @@ pub fn run(config: &SendConfig, session: &mut Session<'_>) -> Result<()> {
             watch.ended();
             finished
         },
-        |gate| conductor.conduct(gate, session),
+        // What the conductor can't tell any more is not worth sending on for.
+        |gate| conductor.conduct(gate, session).inspect_err(|_| stop.raise()),
     )?;
     conductor.conclude(&finished, &conducted, session)
 }
@@ -77,24 +78,25 @@ struct Conductor<'a> {
 struct Conducted {
     measure_ns: u64,
     usage: UsageMeter,
-    traffic: TrafficMeter,
+    traffic: Option<TrafficMeter>,
 }
 
 impl Conductor<'_> {
     /// Starts the workers and gives samples until all have ended.
     fn conduct(&mut self, gate: &Gate, session: &mut Session<'_>) -> Result<Conducted> {
-        let mut traffic = TrafficMeter::start()?;
+        let mut traffic = TrafficMeter::start().ok();
         // A controller that went away has raised the stop flag: the workers then end without work.
         session.ready()?;
         let start_ns = self.start_ns();
         let mut usage = UsageMeter::start(&self.config.cpus);
         gate.open(start_ns);
         let measure_ns = start_ns.saturating_add(self.config.warmup_ns);
+        let mut before = Totals::default();
         if self.config.warmup_ns > 0 {
             self.watch.pause_until(measure_ns);
-            (usage, traffic) = (UsageMeter::start(&self.config.cpus), TrafficMeter::start()?);
+            before = Totals::of(self.counters);
+            (usage, traffic) = (UsageMeter::start(&self.config.cpus), TrafficMeter::start().ok());
         }
-        let mut before = Totals::of(self.counters);
         let (counters, collector) = (self.counters, &mut self.collector);
         collector.begin(measure_ns);
         self.watch.intervals(measure_ns, self.config.interval_ns, |from, to| {
@@ -117,7 +119,8 @@ impl Conductor<'_> {
 
     /// Gives the summary of what all workers did.
     fn conclude(self, finished: &[Finished], conducted: &Conducted, session: &mut Session<'_>) -> Result<()> {
-        let (usage, interfaces) = (conducted.usage.read(), conducted.traffic.read()?);
+        let usage = conducted.usage.read();
+        let interfaces = conducted.traffic.as_ref().and_then(|traffic| traffic.read().ok());
         let measure_ns = conducted.measure_ns;
         let end_ns = finished.iter().map(|worker| worker.end_ns).max().unwrap_or(measure_ns);
         let mut totals = Totals::default();

@@ -67,8 +67,9 @@ pub struct SendSummary {
     /// CPU time of the sending threads for one datagram, in nanoseconds; `null` when none was sent.
     /// The kernel's work for the receiver that runs on these threads is part of it.
     pub cpu_ns_per_datagram: Option<f64>,
-    /// What the interfaces of this network namespace carried meanwhile, by their own counters.
-    pub interfaces: Vec<InterfaceTraffic>,
+    /// What the interfaces of this network namespace carried meanwhile, by their own counters; `null`
+    /// where the kernel does not tell.
+    pub interfaces: Option<Vec<InterfaceTraffic>>,
     /// What it cost.
     pub usage: Usage,
 }
@@ -90,7 +91,7 @@ impl fmt::Display for SendSummary {
             write!(f, "\npacing error: {pacing_error}")?;
         }
         show_trouble(f, self.missed_slots, &self.errors)?;
-        self.interfaces.iter().try_for_each(|interface| write!(f, "\n{interface}"))
+        self.interfaces.iter().flatten().try_for_each(|interface| write!(f, "\n{interface}"))
     }
 }
 

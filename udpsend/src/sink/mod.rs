@@ -68,10 +68,13 @@ pub fn run(sink: OpenSink, session: &mut Session<'_>) -> Result<()> {
             watch.ended();
             finished
         },
-        |gate| conduct(&config, &counters, &watch, &mut delays, gate, session),
+        // What the conductor can't tell any more is not worth receiving on for.
+        |gate| conduct(&config, &counters, &watch, &mut delays, gate, session).inspect_err(|_| stop.raise()),
     )?;
-    let totals = Totals::of(&counters).since(&conducted.before);
-    let (usage, interfaces) = (conducted.usage.read(), conducted.traffic.read()?);
+    let mut totals = Totals::default();
+    finished.iter().for_each(|worker| totals.merge(&worker.totals));
+    let usage = conducted.usage.read();
+    let interfaces = conducted.traffic.as_ref().and_then(|traffic| traffic.read().ok());
     let finished_delays: Vec<_> = finished.iter().filter_map(|worker| worker.delays.as_ref()).collect();
     let (one_way_delay, delay_variation) = delays.finish(&finished_delays, clock::now_ns())?;
     let summary =
@@ -81,10 +84,8 @@ pub fn run(sink: OpenSink, session: &mut Session<'_>) -> Result<()> {
 
 /// What the conductor knows when the workers have ended.
 struct Conducted {
-    /// The counts at the end of the warm-up.
-    before: Totals,
     usage: UsageMeter,
-    traffic: TrafficMeter,
+    traffic: Option<TrafficMeter>,
 }
 
 /// Starts the workers and gives samples until all have ended.
@@ -96,27 +97,27 @@ fn conduct(
     gate: &Gate,
     session: &mut Session<'_>,
 ) -> Result<Conducted> {
-    let mut traffic = TrafficMeter::start()?;
+    let mut traffic = TrafficMeter::start().ok();
     // A controller that went away has raised the stop flag: the workers then end without work.
     session.ready()?;
     let start_ns = clock::now_ns();
     gate.open(start_ns);
     let measure_ns = start_ns.saturating_add(config.warmup_ns);
+    let mut latest = Totals::default();
     if config.warmup_ns > 0 {
         watch.pause_until(measure_ns);
-        traffic = TrafficMeter::start()?;
+        latest = Totals::of(counters);
+        traffic = TrafficMeter::start().ok();
     }
     let usage = UsageMeter::start(&config.cpus);
     delays.begin(measure_ns);
-    let before = Totals::of(counters);
-    let mut latest = before;
     watch.intervals(measure_ns, config.interval_ns, |from, to| {
         let now = Totals::of(counters);
         session.sample(&sample(&now.since(&latest), to - from))?;
         latest = now;
         delays.edge(to)
     })?;
-    Ok(Conducted { before, usage, traffic })
+    Ok(Conducted { usage, traffic })
 }
 
 fn sample(totals: &Totals, interval_ns: u64) -> SinkSample {
@@ -163,7 +164,7 @@ fn summary(finished: &[Finished], totals: &Totals) -> SinkSummary {
         errors: totals.errors.by_kind(),
         one_way_delay: None,
         delay_variation: None,
-        interfaces: Vec::new(),
+        interfaces: None,
         usage: Usage::default(),
     }
 }

@@ -87,8 +87,9 @@ pub struct SinkSummary {
     pub delay_variation: Option<DelayVariation>,
     /// Errors of receiving, by the name of the error number.
     pub errors: ErrorCounts,
-    /// What the interfaces of this network namespace carried meanwhile, by their own counters.
-    pub interfaces: Vec<InterfaceTraffic>,
+    /// What the interfaces of this network namespace carried meanwhile, by their own counters; `null`
+    /// where the kernel does not tell.
+    pub interfaces: Option<Vec<InterfaceTraffic>>,
     /// What it cost.
     pub usage: Usage,
 }
@@ -120,6 +121,6 @@ impl fmt::Display for SinkSummary {
             write!(f, "\ndelay variation: {variation}")?;
         }
         self.errors.iter().try_for_each(|(kind, count)| write!(f, "\n{count} × {kind}"))?;
-        self.interfaces.iter().try_for_each(|interface| write!(f, "\n{interface}"))
+        self.interfaces.iter().flatten().try_for_each(|interface| write!(f, "\n{interface}"))
     }
 }

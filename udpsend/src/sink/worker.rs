@@ -103,6 +103,21 @@ impl Totals {
         }
     }
 
+    /// Adds another sum.
+    pub fn merge(&mut self, other: &Self) {
+        self.delivered += other.delivered;
+        self.bytes += other.bytes;
+        self.skipped += other.skipped;
+        self.reordered += other.reordered;
+        self.duplicated += other.duplicated;
+        self.unnumbered += other.unnumbered;
+        self.foreign += other.foreign;
+        self.untracked += other.untracked;
+        self.calls += other.calls;
+        self.dropped += other.dropped;
+        self.errors.merge(&other.errors);
+    }
+
     /// Numbers that are missing, less those that came late after all.
     pub fn lost(&self) -> i64 {
         self.skipped as i64 - self.reordered as i64
@@ -111,6 +126,8 @@ impl Totals {
 
 /// What a worker leaves behind.
 pub struct Finished {
+    /// What it saw after the warm-up.
+    pub totals: Totals,
     /// When the first and the latest datagram after the warm-up came, CLOCK_MONOTONIC.
     pub span_ns: Option<(u64, u64)>,
     /// CPU time that its thread used after the warm-up, in nanoseconds.
@@ -176,6 +193,7 @@ impl<'a> Receiver<'a> {
     pub fn work(mut self, start_ns: u64) -> Finished {
         let measure_ns = start_ns.saturating_add(self.warmup_ns);
         let warm_cpu_ns = self.run_until(measure_ns);
+        let warm_totals = Totals::of(std::slice::from_ref(self.counters));
         self.span_ns = None;
         if let Some(delays) = &mut self.delays {
             delays.begin(measure_ns);
@@ -187,6 +205,7 @@ impl<'a> Receiver<'a> {
             self.note_drops(drops);
         }
         Finished {
+            totals: Totals::of(std::slice::from_ref(self.counters)).since(&warm_totals),
             span_ns: self.span_ns,
             cpu_ns: clock::thread_cpu_ns() - warm_cpu_ns,
             pin_held: self.placement.holds(),
