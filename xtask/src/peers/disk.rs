@@ -59,8 +59,9 @@ fn sequential_write() -> Comparison {
     let what = "128 KiB × 8000 sequential, depth 8, O_DIRECT, over an existing file of the same file system";
     let ours = Contender::ours("diskprobe", |workbench| {
         let file = file(workbench)?;
-        let run =
-            workbench.tool("diskprobe", "write").words("--overwrite --block-size 128KiB --queue-depth 8");
+        let run = workbench
+            .tool("diskprobe", "write")
+            .words("--overwrite --keep --block-size 128KiB --queue-depth 8");
         let finished = run.words("--total 1048576000").args([file]).run()?;
         let summary = ours::summary(&finished)?;
         Ok(summary
@@ -152,7 +153,7 @@ fn random(workbench: &Workbench, direction: Direction, depth: u32) -> Result<Mea
     let run = workbench.tool("diskprobe", direction.word()).words(&words).args([device.path()]);
     let run = match direction {
         Direction::Read => run,
-        Direction::Write => run.words("--overwrite --data zeros"),
+        Direction::Write => run.words("--overwrite --data zeros --device").args([device.path()]),
     };
     let finished = run.words(&format!("--duration {ZRAM_S}s --span {ZRAM_BYTES}")).run()?;
     let summary = ours::summary(&finished)?;
