@@ -109,6 +109,22 @@ fn the_block_of_an_operation_in_flight_can_not_be_borrowed() {
 }
 
 #[test]
+fn a_look_without_waiting_finds_what_has_ended() {
+    let folder = folder();
+    let file = new_file(&folder);
+    let mut ring = Ring::new(&file, ReadWrite, 1, BLOCK, &RingOptions::default()).unwrap();
+    ring.queue(slot(0), Request { operation: Operation::Read, offset: 0, length: BLOCK });
+    ring.submit().unwrap();
+    let mut completions = Vec::new();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while completions.is_empty() && std::time::Instant::now() < end {
+        ring.wait(0, None).unwrap();
+        ring.reap(&mut completions);
+    }
+    assert_eq!(completions.len(), 1);
+}
+
+#[test]
 fn an_operation_behind_the_end_says_so() {
     let folder = folder();
     let file = new_file(&folder);
