@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::matrix::plans_folder;
+use crate::{lab::LabArgs, matrix::plans_folder};
 
 /// The coordinator of iomatrix: plans, domains, trials, results, reports.
 #[derive(Parser, Debug)]
@@ -28,6 +28,10 @@ pub enum XtaskCommand {
     Schema(SchemaArgs),
     /// Compare the tools with fio, iperf3 and others on the same work, in turn
     Peers(PeersArgs),
+    /// Look at every domain of a plan before anything runs, and say how to mend what is missing
+    Doctor(DoctorArgs),
+    /// Boot guests of this machine's own to measure in
+    Lab(LabArgs),
 }
 
 /// Arguments of `matrix`.
@@ -40,6 +44,10 @@ pub struct MatrixArgs {
     /// The same cells, small and short (plans/quick.toml)
     #[arg(long)]
     pub quick: bool,
+
+    /// In guests of this machine's own: `xen` boots a Xen host in an emulator if need be (plans/xen-lab*.toml)
+    #[arg(long, value_name = "LAB", conflicts_with = "plan")]
+    pub lab: Option<LabKind>,
 
     /// Only cells whose name matches, such as `disk/virtual/*`; may be repeated
     #[arg(long, value_name = "GLOB")]
@@ -73,12 +81,21 @@ pub struct MatrixArgs {
 impl MatrixArgs {
     /// The plan's file.
     pub fn plan_path(&self) -> PathBuf {
-        match (&self.plan, self.quick) {
-            (Some(plan), _) => plan.clone(),
-            (None, true) => plans_folder().join("quick.toml"),
-            (None, false) => plans_folder().join("ipsj-2010.toml"),
+        match (&self.plan, self.lab, self.quick) {
+            (Some(plan), ..) => plan.clone(),
+            (None, Some(LabKind::Xen), true) => plans_folder().join("xen-lab-quick.toml"),
+            (None, Some(LabKind::Xen), false) => plans_folder().join("xen-lab.toml"),
+            (None, None, true) => plans_folder().join("quick.toml"),
+            (None, None, false) => plans_folder().join("ipsj-2010.toml"),
         }
     }
+}
+
+/// Guests that this machine can boot by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LabKind {
+    /// A Xen host in QEMU's emulation.
+    Xen,
 }
 
 /// Arguments of `report`.
@@ -127,4 +144,16 @@ pub struct PeersArgs {
     /// Folder on the file system whose disk is compared; what is made in it is removed
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub folder: PathBuf,
+}
+
+/// Arguments of `doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// The plan whose domains are looked at
+    #[arg(long, value_name = "FILE", conflicts_with = "lab", required_unless_present = "lab")]
+    pub plan: Option<PathBuf>,
+
+    /// The domains of a lab that is up
+    #[arg(long, value_name = "LAB")]
+    pub lab: Option<LabKind>,
 }

@@ -121,6 +121,10 @@ pub struct Trial {
     pub interrupt_sources: Vec<String>,
     /// What the loads proved.
     pub proofs: Vec<Proof>,
+    /// What the platform counted of the domains from outside while the probe ran, such as `a.vcpu_s`,
+    /// the CPU time that the hypervisor gave to a guest, in seconds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub observed: BTreeMap<String, f64>,
     /// The probe's summary record as it came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Value>,
@@ -262,6 +266,7 @@ mod tests {
             metrics: BTreeMap::from([("elapsed".to_owned(), 0.1)]),
             interrupt_sources: Vec::new(),
             proofs: Vec::new(),
+            observed: BTreeMap::new(),
             summary: None,
         }
     }

@@ -2,9 +2,11 @@
 
 mod args;
 mod dist;
+mod doctor;
 mod domain;
 mod dry_run;
 mod journal;
+mod lab;
 mod matrix;
 mod peers;
 mod plan;
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
         XtaskCommand::Dist(args) => dist::run(&args),
         XtaskCommand::Schema(args) => schema::run(&args),
         XtaskCommand::Peers(args) => peers::run(&args),
+        XtaskCommand::Doctor(args) => doctor::run(&args),
+        XtaskCommand::Lab(args) => lab::run(args),
     };
     match result {
         Ok(code) => ExitCode::from(code),

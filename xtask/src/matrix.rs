@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 use meter::{clock, control::Control, control::Stop, host::HostFacts};
 
 use crate::{
-    args::MatrixArgs,
+    args::{LabKind, MatrixArgs},
     journal::{self, Header, Journal, Outcome, Trial},
+    lab,
     plan::{self, Cell, Overrides, Plan},
     platform::{self, Platform},
     progress::Progress,
@@ -28,7 +29,7 @@ pub fn run(args: &MatrixArgs) -> Result<u8> {
         repetitions: args.repetitions,
         seed: args.seed,
     };
-    let plan = plan::load(&args.plan_path(), &overrides)
+    let mut plan = plan::load(&args.plan_path(), &overrides)
         .map_err(|error| meter::Error::bad_arguments(format!("{error:#}")))?;
     let cells = plan::expand(&plan)?;
     let order = schedule::order(cells.len(), plan.repetitions, plan.seed);
@@ -38,6 +39,8 @@ pub fn run(args: &MatrixArgs) -> Result<u8> {
     }
     let binaries = args.binaries.as_deref().map_or_else(tools::build, Binaries::find)?;
     platform::namespaces::become_root_if_possible();
+    // Dropped last: the platform puts everything back before its machines end.
+    let _lab = args.lab.map(|LabKind::Xen| lab::Session::open(&mut plan)).transpose()?;
     let control = Control::install(false)?;
     let folder = results::create(&args.results, &plan.name)?;
     let executed = execute_in(&folder, &plan, &cells, &order, &binaries, &control.stop());

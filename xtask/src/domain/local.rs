@@ -77,7 +77,8 @@ pub fn enter(command: &mut Command, network: Option<&Arc<OwnedFd>>, cpus: &[usiz
     unsafe { command.pre_exec(in_child) };
 }
 
-struct LocalProcess {
+/// A child of this program that speaks records.
+pub(super) struct LocalProcess {
     child: Child,
     stdin: Option<ChildStdin>,
     records: Receiver<Result<serde_json::Value, String>>,
@@ -86,7 +87,8 @@ struct LocalProcess {
 }
 
 impl LocalProcess {
-    fn watch(mut child: Child, tool: &str) -> Result<Self> {
+    /// Listens to a child whose three streams are pipes.
+    pub(super) fn watch(mut child: Child, tool: &str) -> Result<Self> {
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().context("the tool has no standard output")?;
         let stderr = child.stderr.take().context("the tool has no standard error")?;

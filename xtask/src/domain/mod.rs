@@ -6,6 +6,8 @@
 #[cfg(test)]
 pub mod fake;
 pub mod local;
+pub mod shell;
+pub mod ssh;
 
 use std::{
     fmt,
@@ -73,7 +75,7 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.code {
             Some(code) => write!(f, "exit code {code}")?,
-            None => write!(f, "ended by a signal")?,
+            None => write!(f, "ended by a signal or a broken connection")?,
         }
         match self.stderr.trim() {
             "" => Ok(()),

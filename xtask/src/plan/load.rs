@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::{Plan, check};
+use super::{DomainSpec, Plan, PlatformSpec, check};
 
 /// What the command line changes in a plan.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +34,14 @@ struct Extension {
     repetitions: Option<u32>,
     seed: Option<u64>,
     trial_timeout_s: Option<f64>,
+    proof_timeout_s: Option<f64>,
     #[serde(default)]
     variables: BTreeMap<String, toml::Spanned<String>>,
+    /// Another platform: the same domains elsewhere.
+    platform: Option<PlatformSpec>,
+    /// Where its domains are; their names are the extended plan's.
+    #[serde(default)]
+    domains: BTreeMap<String, toml::Spanned<DomainSpec>>,
 }
 
 /// A file of a plan, kept to say where in it something is wrong.
@@ -110,6 +116,19 @@ fn extend(source: &Source) -> Result<(Plan, Source)> {
     plan.repetitions = extension.repetitions.unwrap_or(plan.repetitions);
     plan.seed = extension.seed.unwrap_or(plan.seed);
     plan.trial_timeout_s = extension.trial_timeout_s.unwrap_or(plan.trial_timeout_s);
+    plan.proof_timeout_s = extension.proof_timeout_s.unwrap_or(plan.proof_timeout_s);
+    if let Some(platform) = extension.platform {
+        plan.platform = platform;
+    }
+    for (name, domain) in extension.domains {
+        let Some(place) = plan.domains.get_mut(&name) else {
+            let known: Vec<&str> = plan.domains.keys().map(String::as_str).collect();
+            let message =
+                format!("{} has no domain `{name}`; it has {}", extension.extends, known.join(", "));
+            return Err(source.error(domain.span().start, &message));
+        };
+        *place = domain.into_inner();
+    }
     for (name, value) in extension.variables {
         let Some(variable) = plan.variables.get_mut(&name) else {
             let known: Vec<&str> = plan.variables.keys().map(String::as_str).collect();

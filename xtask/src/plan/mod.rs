@@ -79,6 +79,57 @@ pub struct PlatformSpec {
     /// Size of the disk that is measured, such as `1100MiB`; `{name}` is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_size: Option<Spanned<String>>,
+    /// OpenSSH's configuration file for domains on other machines; the user's own where missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_config: Option<String>,
+    /// What only a Xen host has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xen: Option<XenSpec>,
+}
+
+/// What the platform `xen` switches between Domain-0 and the measured guest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct XenSpec {
+    /// Serial number of the measured disk.
+    pub disk: String,
+    /// MAC address of the measured interface.
+    pub nic: String,
+    /// The outside machine's address on the measured link, with its length, such as `10.77.1.1/24`.
+    pub peer: String,
+    /// Hotplug script for the virtual disk; Xen's own where missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_script: Option<String>,
+    /// Hotplug script for the virtual interface; Xen's own where missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vif_script: Option<String>,
+}
+
+/// Where a domain is, and what it is called there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceSpec {
+    /// The host as `ssh` knows it; this machine where missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<String>,
+    /// Path of a network namespace of this machine, for a domain that is on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Its address on the network that loads use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The toolstack's name of a guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<String>,
+    /// The file in the control domain that `xl create` takes to make the guest again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// Serial number of its own measured disk, for a machine that shares none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<String>,
+    /// MAC address of its own measured interface, for a machine that shares none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nic: Option<String>,
 }
 
 /// One place where tools run.
@@ -91,6 +142,9 @@ pub struct DomainSpec {
     /// `direct`.
     #[serde(default)]
     pub link: Link,
+    /// Where it is, for platforms whose domains are machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<PlaceSpec>,
     /// What it stands for, for readers.
     #[serde(default)]
     pub about: String,

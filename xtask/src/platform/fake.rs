@@ -58,7 +58,7 @@ impl Platform for FakePlatform {
         (self.without_loop && looped).then(|| "no loop device here".to_owned())
     }
 
-    fn attach(&mut self, attachment: &AttachmentSpec) -> Result<BTreeMap<String, String>> {
+    fn attach(&mut self, attachment: &AttachmentSpec, _: Device) -> Result<BTreeMap<String, String>> {
         if self.broken {
             bail!("the device did not come back");
         }

@@ -3,6 +3,7 @@
 #[cfg(test)]
 pub mod fake;
 pub mod namespaces;
+pub mod xen;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// Kinds that a plan can name.
-pub const KINDS: [&str; 1] = ["namespaces"];
+pub const KINDS: [&str; 2] = ["namespaces", "xen"];
 
 /// What trials need of a platform.
 pub trait Platform {
@@ -33,9 +34,18 @@ pub trait Platform {
     /// Why `attachment` can't give a `device` of its kind here, if so: such cells are skipped.
     fn lacks(&self, attachment: &AttachmentSpec, device: Device) -> Option<String>;
 
-    /// Makes `attachment` the way to the measured device, and gives the words for arguments: `disk`,
+    /// Makes `attachment` the way to the measured `device`, and gives the words for arguments: `disk`,
     /// `peer`, `address.DOMAIN`.
-    fn attach(&mut self, attachment: &AttachmentSpec) -> Result<BTreeMap<String, String>>;
+    fn attach(&mut self, attachment: &AttachmentSpec, device: Device) -> Result<BTreeMap<String, String>>;
+
+    /// What the platform itself counts of its domains, as totals: `DOMAIN.vcpu_s` is the CPU time that
+    /// a domain got, in seconds. Nothing where nobody stands beside the domains.
+    ///
+    /// # Errors
+    /// When the platform can't be asked.
+    fn observe(&self) -> Result<BTreeMap<String, f64>> {
+        Ok(BTreeMap::new())
+    }
 }
 
 /// The platform that `plan` names, ready for its first trial. `binaries` is where the tools are,
@@ -43,6 +53,7 @@ pub trait Platform {
 pub fn prepare(plan: &Plan, binaries: &Path, folder: &Path) -> Result<Box<dyn Platform>> {
     match plan.platform.kind.get_ref().as_str() {
         "namespaces" => Ok(Box::new(namespaces::Namespaces::prepare(plan, binaries, folder)?)),
+        "xen" => Ok(Box::new(xen::Xen::prepare(plan, binaries, folder)?)),
         kind => anyhow::bail!("no platform is named `{kind}`"),
     }
 }

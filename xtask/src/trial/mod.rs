@@ -9,7 +9,7 @@ mod probe;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -100,6 +100,7 @@ impl Lab<'_> {
             metrics: BTreeMap::new(),
             interrupt_sources: Vec::new(),
             proofs: Vec::new(),
+            observed: BTreeMap::new(),
             summary: None,
         };
         match self.measure(cell, &mut trial) {
@@ -123,16 +124,20 @@ impl Lab<'_> {
             return Err(Broken { outcome: Outcome::Skipped, stage: "attach", reason }.into());
         }
         let deadline = crate::domain::after(plan.trial_timeout_s);
-        let words = self.platform.attach(attachment).map_err(Broken::error("attach"))?;
+        let words = self.platform.attach(attachment, probe.device).map_err(Broken::error("attach"))?;
         let site = Site { plan, attachment, words, platform: &*self.platform, stop: &self.stop, deadline };
         let loads = load::start(&site, &plan.loads[&cell.load].parts, "load")?;
         let others = load::start(&site, &probe.with, "probe")?;
         let mut loads = load::prove(&site, loads)?;
+        let before = site.platform.observe().map_err(Broken::error("load"))?;
         let probed = probe::run(&site, probe, trial);
+        let after = site.platform.observe().map_err(Broken::error("stop"));
         drop(others);
         // What broke the probe matters more than what its loads say after it.
         probed?;
         trial.proofs = load::finish(&site, &mut loads)?;
+        trial.observed = gained(&before, &after?);
+        trial.proofs.extend(seen_from_beside(&site, cell, &trial.observed));
         check_proofs(&trial.proofs)
     }
 }
@@ -145,6 +150,32 @@ fn check_proofs(proofs: &[Proof]) -> Result<(), Unfinished> {
     let reason =
         format!("{tool} in `{domain}` shows {key} of {measured}, the plan asks for at least {required}");
     Err(Broken { outcome: Outcome::Invalid, stage: "load", reason }.into())
+}
+
+/// The least CPU time that a domain with a load must have got while the probe ran, in seconds.
+const LEAST_VCPU_S: f64 = 0.05;
+
+/// How much each total has grown. What came or went in between is no difference.
+fn gained(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    let gain = |(key, after): (&String, &f64)| Some((key.clone(), after - before.get(key)?));
+    after.iter().filter_map(gain).collect()
+}
+
+/// The host's own proof that the domains with a load have worked.
+fn seen_from_beside(site: &Site<'_>, cell: &Cell, observed: &BTreeMap<String, f64>) -> Vec<Proof> {
+    let parts = &site.plan.loads[&cell.load].parts;
+    let domains: BTreeSet<&str> = parts.iter().map(|part| site.stand_in(part.domain.get_ref())).collect();
+    let proof = |domain: &str| {
+        let measured = *observed.get(&format!("{domain}.vcpu_s"))?;
+        Some(Proof {
+            domain: domain.to_owned(),
+            tool: "host".into(),
+            key: "vcpu_s".into(),
+            measured: Some(measured),
+            required: LEAST_VCPU_S,
+        })
+    };
+    domains.into_iter().filter_map(proof).collect()
 }
 
 /// One trial's surroundings.

@@ -126,7 +126,7 @@ impl Platform for Namespaces {
         }
     }
 
-    fn attach(&mut self, attachment: &AttachmentSpec) -> Result<BTreeMap<String, String>> {
+    fn attach(&mut self, attachment: &AttachmentSpec, _: Device) -> Result<BTreeMap<String, String>> {
         let mut words = self.links.attach(attachment.measured.get_ref(), attachment.network)?;
         if let Some(path) = self.disks.path(attachment.disk) {
             words.insert("disk".into(), path_text(path)?);

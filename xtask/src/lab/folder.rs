@@ -1,0 +1,92 @@
+//! Where the lab keeps its images and what it knows of its running machines.
+
+use std::{
+    env, fs,
+    fs::File,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+/// The lab's folder: `$XDG_CACHE_HOME/iomatrix/xen-lab`, else under `~/.cache`.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+/// The machines that run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Running {
+    /// The process that watches over them, and holds the namespace of the world outside.
+    pub supervisor: u32,
+    /// When that process began, in clock ticks since boot: no other process is taken for it.
+    pub began: u64,
+    /// The descriptor of the namespace in that process.
+    pub network: i32,
+}
+
+impl Folder {
+    /// The folder, made if need be.
+    pub fn open() -> Result<Self> {
+        let cache = env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+            .context("neither XDG_CACHE_HOME nor HOME is set")?;
+        let folder = cache.join("iomatrix/xen-lab");
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        Ok(Self(folder))
+    }
+
+    /// A file of it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// A file of it, as an argument.
+    pub fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// The machines that run, if any do.
+    pub fn running(&self) -> Option<Running> {
+        let text = fs::read_to_string(self.path("running.json")).ok()?;
+        let running: Running = serde_json::from_str(&text).ok()?;
+        (began(running.supervisor) == Some(running.began)).then_some(running)
+    }
+
+    /// Says that this process watches over machines now.
+    pub fn announce(&self, network: i32) -> Result<()> {
+        let supervisor = std::process::id();
+        let running =
+            Running { supervisor, began: began(supervisor).context("read /proc/self/stat")?, network };
+        let aside = self.path("running.json.part");
+        fs::write(&aside, serde_json::to_string(&running)?)?;
+        fs::rename(aside, self.path("running.json")).context("write running.json")
+    }
+}
+
+impl AsRef<Path> for Folder {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Running {
+    /// A path under which the namespace of the world outside can be opened.
+    pub fn network_path(&self) -> String {
+        format!("/proc/{}/fd/{}", self.supervisor, self.network)
+    }
+
+    /// The namespace of the world outside.
+    pub fn open_network(&self) -> Result<Arc<OwnedFd>> {
+        let path = self.network_path();
+        Ok(Arc::new(File::open(&path).with_context(|| format!("open {path}"))?.into()))
+    }
+}
+
+/// When a process began, in clock ticks since boot (proc(5), field 22 of `stat`).
+fn began(process: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}

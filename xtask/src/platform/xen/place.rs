@@ -1,0 +1,93 @@
+//! Places that the platform `xen` works with: machines behind SSH, and this one.
+
+use std::{fs::File, os::fd::OwnedFd, path::Path, process::Command, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use meter::cpulist::CpuList;
+
+use crate::{
+    domain::{
+        Domain, Process, ToolCommand,
+        local::{LocalDomain, enter},
+        shell::{Said, Shell, run},
+        ssh::{SshDomain, Target},
+    },
+    plan::{DomainSpec, PlatformSpec},
+};
+
+/// A domain in which scripts run as well as tools.
+pub trait Place: Domain + Shell {
+    /// Makes sure that it answers.
+    fn ensure_alive(&self) -> Result<()>;
+
+    /// Forgets its connection: it is about to go.
+    fn disconnect(&self);
+
+    /// The CPUs of its own that tools may use.
+    fn cpus(&self) -> Result<CpuList>;
+}
+
+/// The place of `domain`, connected.
+pub fn open(domain: &DomainSpec, platform: &PlatformSpec, binaries: &Path) -> Result<Box<dyn Place>> {
+    let at = domain.at.clone().unwrap_or_default();
+    let Some(host) = at.ssh else {
+        let network = match at.namespace {
+            Some(path) => {
+                let file = File::open(&path).with_context(|| format!("open the namespace {path}"))?;
+                Some(Arc::new(OwnedFd::from(file)))
+            }
+            None => None,
+        };
+        let cpus = CpuList::allowed()?.cpus().to_vec();
+        return Ok(Box::new(Here(LocalDomain { binaries: binaries.to_owned(), cpus, network })));
+    };
+    let config = platform.ssh_config.as_ref().map(Into::into);
+    let place = SshDomain::new(Target { host, config }, binaries.to_owned());
+    place.connect()?;
+    Ok(Box::new(place))
+}
+
+impl Place for SshDomain {
+    fn ensure_alive(&self) -> Result<()> {
+        Self::ensure_alive(self)
+    }
+
+    fn disconnect(&self) {
+        Self::disconnect(self);
+    }
+
+    fn cpus(&self) -> Result<CpuList> {
+        let list = self.ask("cat /sys/devices/system/cpu/online", Duration::from_secs(15))?;
+        list.parse().map_err(anyhow::Error::msg)
+    }
+}
+
+/// This machine, perhaps in another network namespace.
+struct Here(LocalDomain);
+
+impl Domain for Here {
+    fn start(&self, command: &ToolCommand) -> Result<Box<dyn Process>> {
+        self.0.start(command)
+    }
+}
+
+impl Shell for Here {
+    fn script(&self, script: &str, input: &[u8], limit: Duration) -> Result<Said> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        enter(&mut command, self.0.network.as_ref(), &[]);
+        run(&mut command, input, limit)
+    }
+}
+
+impl Place for Here {
+    fn ensure_alive(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn disconnect(&self) {}
+
+    fn cpus(&self) -> Result<CpuList> {
+        Ok(CpuList::new(self.0.cpus.iter().copied()))
+    }
+}
