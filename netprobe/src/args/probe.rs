@@ -231,7 +231,7 @@ impl SendWithArg {
     /// file's pages from pages that stay in the cache.
     fn best_size(self) -> Bytes {
         match self {
-            Self::Copy | Self::Zerocopy => Bytes(512 << 10),
+            Self::Copy | Self::Zerocopy => Bytes(1 << 20),
             Self::Sendfile => Bytes(128 << 10),
         }
     }
@@ -252,11 +252,11 @@ pub(super) struct StreamArgs {
     /// Which way payload goes, seen from here; `both` has --flows each way
     #[arg(long, value_enum, default_value = "send")]
     direction: DirectionArg,
-    /// Bytes handed to the kernel per system call [default: 512KiB; with sendfile 128KiB]
+    /// Bytes handed to the kernel per system call [default: 1MiB; with sendfile 128KiB]
     #[arg(long, value_name = "SIZE")]
     write_size: Option<Bytes>,
     /// Bytes asked of the kernel per system call
-    #[arg(long, value_name = "SIZE", default_value = "128KiB")]
+    #[arg(long, value_name = "SIZE", default_value = "64KiB")]
     read_size: Bytes,
     /// How payload is handed to the kernel; marked in the result
     #[arg(long, value_enum, default_value = "copy")]
