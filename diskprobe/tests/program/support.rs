@@ -129,7 +129,13 @@ impl Loop {
 impl Drop for Loop {
     fn drop(&mut self) {
         if let Some(place) = &self.mounted {
-            output_of("umount", &[place.to_str().unwrap()]);
+            // The kernel may still hold a file of a program that has just ended.
+            for _ in 0..100 {
+                if output_of("umount", &[place.to_str().unwrap()]).is_some() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
         }
         output_of("losetup", &["--detach", &self.device]);
     }
