@@ -89,11 +89,11 @@ fn summarise_metric(input: &Input, cell: &str, other: Option<&str>, spec: &Metri
         better: better_name(spec.better),
         n: runs.len() as u64,
         mean: described.map(|described| described.mean),
-        mean_interval: mean_interval.map(IntervalSummary::from),
+        mean_interval: ends(mean_interval),
         median: described.map(|described| described.median),
         stdev: described.and_then(|described| described.stdev),
         variance: described.and_then(|described| described.variance),
-        variance_interval: variance_interval.map(IntervalSummary::from),
+        variance_interval: ends(variance_interval),
         min: described.map(|described| described.min),
         max: described.map(|described| described.max),
         percentiles: Percentiles {
@@ -103,17 +103,25 @@ fn summarise_metric(input: &Input, cell: &str, other: Option<&str>, spec: &Metri
             p95: percentile(95.0),
             p99: percentile(99.0),
         },
-        difference: compared.map(|compared| estimated(compared.difference, compared.difference_interval)),
-        ratio: compared.and_then(|compared| Some(estimated(compared.ratio?, compared.ratio_interval))),
-        variance_ratio: compared
-            .and_then(|compared| Some(estimated(compared.variance_ratio?, compared.variance_ratio_interval))),
+        difference: compared.and_then(|c| estimated(Some(c.difference), c.difference_interval)),
+        ratio: compared.and_then(|c| estimated(c.ratio, c.ratio_interval)),
+        variance_ratio: compared.and_then(|c| estimated(c.variance_ratio, c.variance_ratio_interval)),
         cliffs_delta: compared.map(|compared| compared.cliffs_delta),
         verdict: compared.and_then(|compared| compared.verdict).map(verdict_name),
     }
 }
 
-fn estimated(value: f64, interval: Option<Interval>) -> Estimated {
-    Estimated { value, interval: interval.map(IntervalSummary::from) }
+/// A number with its interval, where the number is one.
+fn estimated(value: Option<f64>, interval: Option<Interval>) -> Option<Estimated> {
+    let value = value.filter(|value| value.is_finite())?;
+    Some(Estimated { value, interval: ends(interval) })
+}
+
+/// Both ends, where they are numbers: results at the edge of what numbers can hold have none.
+fn ends(interval: Option<Interval>) -> Option<IntervalSummary> {
+    interval
+        .filter(|interval| interval.low.is_finite() && interval.high.is_finite())
+        .map(IntervalSummary::from)
 }
 
 /// The bootstrap's generator for one number: its own, so that a cell more or less changes no other.
@@ -149,7 +157,7 @@ fn cost(input: &Input, cell: &str, other: Option<&str>, spec: Option<&CostSpec>)
     let mut random = random(input, cell, &spec.interrupts, "cost");
     Some(match stats::cost_per_interrupt(&runs(cell), &baseline, &mut random) {
         stats::Cost::Known { us, interval } => {
-            CostSummary { us: Some(us), interval: interval.map(IntervalSummary::from), withheld: None }
+            CostSummary { us: Some(us), interval: ends(interval), withheld: None }
         }
         stats::Cost::Withheld(reason) => CostSummary { withheld: Some(reason), ..CostSummary::default() },
     })

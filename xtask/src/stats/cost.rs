@@ -50,7 +50,7 @@ pub fn cost_per_interrupt(runs: &[Run], baseline: &[Run], random: &mut Random) -
     if let Some(reason) = too_few(runs) {
         return Cost::Withheld(reason);
     }
-    let Some(seen) = estimate(runs, baseline) else {
+    let Some(seen) = estimate(runs, baseline).filter(|seen| (seen.value * 1e6).is_finite()) else {
         return Cost::Withheld("no work was done in the runs of the baseline".into());
     };
     let [interval] = intervals([runs, baseline], |[runs, baseline]| [estimate(runs, baseline)], random);
@@ -147,7 +147,7 @@ mod tests {
         let mut random = Random::new(5);
         let mut noise = |size: f64| (0..12).map(|_| random.unit() - 0.5).sum::<f64>() * size;
         let mut held = 0;
-        for seed in 0..200 {
+        for seed in 0..120 {
             let native: Vec<Run> = (0..20).map(|_| run(19.0 + noise(0.02), 15_000.0)).collect();
             let runs: Vec<Run> = (0..20)
                 .map(|_| {
@@ -158,7 +158,7 @@ mod tests {
             let (_, interval) = known(cost_per_interrupt(&runs, &native, &mut Random::new(seed)));
             held += u32::from(interval.unwrap().contains(20.0));
         }
-        assert!((184..=198).contains(&held), "{} %", held / 2);
+        assert!((110..=119).contains(&held), "{held} of 120");
     }
 
     #[test]

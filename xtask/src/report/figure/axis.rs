@@ -3,6 +3,10 @@
 use super::svg::{Anchor, Svg};
 use crate::report::number;
 
+/// The largest number on an axis; its inverse is the smallest on a logarithmic one. Beyond, differences
+/// and quotients of two numbers are no longer numbers.
+const FARTHEST: f64 = 1e150;
+
 /// An axis from one place to another, in user units.
 #[derive(Clone, Copy, Debug)]
 pub struct Axis {
@@ -31,7 +35,8 @@ impl Axis {
     pub fn logarithmic(values: impl IntoIterator<Item = f64>, (from, to): (f64, f64)) -> Self {
         let (low, high) = ends(values.into_iter().filter(|value| *value > 0.0)).unwrap_or((0.1, 1.0));
         let room = (high / low).powf(0.04).max(1.002);
-        Self { logarithmic: true, low: low / room, high: high * room, from, to }
+        let [low, high] = [low / room, high * room].map(|end| end.clamp(1.0 / FARTHEST, FARTHEST));
+        Self { logarithmic: true, low, high: high.max(low * 1.002), from, to }
     }
 
     /// A linear axis with exactly these ends.
@@ -41,6 +46,7 @@ impl Axis {
 
     /// Where `value` is; what lies beyond an end is at the end.
     pub fn at(&self, value: f64) -> f64 {
+        let value = if value.is_nan() { self.low } else { value.clamp(-FARTHEST, FARTHEST) };
         let share = if self.logarithmic {
             (value.max(f64::MIN_POSITIVE) / self.low).ln() / (self.high / self.low).ln()
         } else {
@@ -118,7 +124,9 @@ impl Axis {
 }
 
 fn ends(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
-    values.into_iter().filter(|value| value.is_finite()).fold(None, |ends, value| {
+    let values =
+        values.into_iter().filter(|value| value.is_finite()).map(|value| value.clamp(-FARTHEST, FARTHEST));
+    values.fold(None, |ends, value| {
         let (low, high) = ends.unwrap_or((value, value));
         Some((value.min(low), value.max(high)))
     })
@@ -135,7 +143,8 @@ fn step(length: f64, wanted: f64) -> f64 {
 /// Multiples of `step` from `low` to `high`.
 fn steps(low: f64, high: f64, step: f64) -> Vec<f64> {
     let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
-    (first..=last).map(|multiple| multiple as f64 * step).collect()
+    // Numbers that differ only in their last digits have no round ones in between.
+    (first..=last.min(first.saturating_add(20))).map(|multiple| multiple as f64 * step).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod sample;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use meter::random::Random;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -54,7 +55,7 @@ fn made_again_it_is_the_same_byte_for_byte() {
 
 #[test]
 fn known_effects_are_found_again() {
-    let (_folder, report) = made(30);
+    let (_folder, report) = made(20);
     let flooded = &cell(&report.summary, "disk/virtual/udp@a").metrics["elapsed"];
     let difference = flooded.difference.unwrap();
     let interval = difference.interval.unwrap();
@@ -197,6 +198,34 @@ fn a_plan_changed_afterwards_is_noted() {
     fs::write(&path, format!("# edited\n{}", fs::read_to_string(&path).unwrap())).unwrap();
     let report = make(folder.path()).unwrap();
     assert!(report.summary.notes.last().unwrap().contains("changed after"));
+}
+
+#[test]
+fn wild_numbers_break_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    sample::write(folder.path(), &sample::plan(6));
+    let path = folder.path().join("journal.jsonl");
+    let journal = fs::read_to_string(&path).unwrap();
+    for seed in 0..4 {
+        let mut random = Random::new(seed);
+        let wild = [0.0, -1.0, 1.0, 1e-300, 1e300, -1e300, 1e12, 5e-324];
+        let mut lines: Vec<Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        for value in
+            lines.iter_mut().filter_map(|line| line["metrics"].as_object_mut()).flat_map(|m| m.values_mut())
+        {
+            if seed < 2 || random.below(20) == 0 {
+                *value = wild[random.below(wild.len() as u64) as usize].into();
+            }
+        }
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        fs::write(&path, text).unwrap();
+        let report = make(folder.path()).unwrap();
+        assert!(terminal(&report, 120).contains("trials completed"));
+        for (path, content) in files(&folder.path().join("report")) {
+            let text = String::from_utf8(content).unwrap();
+            assert!(!text.contains("NaN") && !text.contains("inf\""), "{path}, seed {seed}");
+        }
+    }
 }
 
 /// Leaves a report to look at in the folder that `SAMPLE_REPORT` names.
