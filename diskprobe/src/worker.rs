@@ -26,7 +26,7 @@ pub struct Tally {
     pub begin_ns: u64,
     /// CLOCK_MONOTONIC when the last completion was seen.
     pub end_ns: u64,
-    /// The first operation that failed.
+    /// The operation that failed at the lowest offset.
     pub failure: Option<Failure>,
     /// Sectors that do not hold what they should, where that is checked.
     pub wrong_sectors: u64,
@@ -37,6 +37,13 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Keeps the failure with the lowest offset: completions come in any order.
+    fn fail(&mut self, failure: Failure) {
+        if self.failure.is_none_or(|first| failure.request.offset < first.request.offset) {
+            self.failure = Some(failure);
+        }
+    }
+
     /// Adds what another worker or run did; the times become the whole stretch.
     pub fn add(&mut self, other: &Self) {
         self.bytes += other.bytes;
@@ -45,7 +52,9 @@ impl Tally {
         self.in_flight_ns += other.in_flight_ns;
         self.begin_ns = self.begin_ns.min(other.begin_ns);
         self.end_ns = self.end_ns.max(other.end_ns);
-        self.failure = self.failure.or(other.failure);
+        if let Some(failure) = other.failure {
+            self.fail(failure);
+        }
         self.pin_lost |= other.pin_lost;
         self.wrong_sectors += other.wrong_sectors;
         if self.mismatch.is_none() {
@@ -299,7 +308,7 @@ impl<E: Engine> Worker<E> {
             tally.bytes += u64::from(completion.bytes);
             tally.short_transfers += u64::from(completion.short_transfers);
             if let Some(fault) = fault {
-                tally.failure.get_or_insert(Failure { request, bytes: completion.bytes, fault });
+                tally.fail(Failure { request, bytes: completion.bytes, fault });
                 continue;
             }
             tally.operations += 1;

@@ -38,7 +38,7 @@ fn a_device_with_a_file_system_is_refused_unless_named_twice() {
         return skip("mkfs.ext4 is missing");
     }
     run(&["write", name, "--overwrite"]).fails(2, "ext4").fails(2, &format!("--device {name}"));
-    run(&["write", name, "--overwrite", "--device", "/dev/loop-other"]).fails(2, "is not the device");
+    run(&["write", name, "--overwrite", "--device", "/dev/loop-other"]).fails(2, "is not what is written to");
     run(&["write", name, "--overwrite", "--device", name, "--total", "1MiB"]).succeeds();
 }
 
