@@ -111,8 +111,8 @@ pub fn at_a_glance(summary: &Summary, probes: &[(Probe, Vec<Figure>)]) -> Markup
                     }
                 } @else {
                     p {
-                        "The largest differences of means from the baseline. With so few runs a cell there are no "
-                        "intervals: take them as a first look, not as a result."
+                        "The largest differences of means from the baseline. With so few runs a cell "
+                        "there are no intervals: take them as a first look, not as a result."
                     }
                 }
                 ol.findings { @for (probe, cell) in clear.iter().take(LISTED) { (finding(probe, cell)) } }

@@ -77,8 +77,8 @@ pub fn incomplete(input: &Input, summary: &Summary) -> Markup {
             @match tables::incomplete(input) {
                 Some(incomplete) => {
                     p {
-                        "Invalid, failed, timed-out and skipped trials are in no mean and no figure. An "
-                        "invalid trial is repeated once, so that a cell may have more trials than repetitions."
+                        "Invalid, failed, timed-out and skipped trials are in no mean and no figure. "
+                        "An invalid trial is repeated once, so that a cell may have more trials than repetitions."
                     }
                     (table(&incomplete))
                 }
