@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -59,9 +60,13 @@ const WHOLE_TABLE: usize = 400;
 /// Makes summary and report from the journal of `folder`, and shows the tables.
 pub fn report_again(folder: &Path) -> Result<u8> {
     let made = report::make(folder)?;
-    println!("{}", report::terminal(&made, WHOLE_TABLE));
-    println!("report: {}", folder.join("report/index.html").display());
-    Ok(0)
+    let page = folder.join("report/index.html");
+    let told = writeln!(io::stdout(), "{}\nreport: {}", report::terminal(&made, WHOLE_TABLE), page.display());
+    match told {
+        // A pager that was left is no failure: the report is on the disk.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+        told => told.map(|()| 0).context("write to standard output"),
+    }
 }
 
 /// What a shell expects of a command that Ctrl-C ended.

@@ -6,6 +6,7 @@ use std::{
     os::unix::process::CommandExt,
     path::Path,
     process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -139,9 +140,14 @@ fn a_device_that_goes_away_is_told() {
     assert!(number(ran.summary(), "operations") > 0.0);
 }
 
+/// Held by tests that run the program as another user: one of them forbids io_uring to all of those.
+static UNPRIVILEGED: Mutex<()> = Mutex::new(());
+
 #[test]
 fn disabled_io_uring_is_named_with_its_sysctl() {
     const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
+    let _turn = UNPRIVILEGED.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = fs::read_to_string(SYSCTL).unwrap_or_default();
     // Level 1 spares privileged processes and so the other tests that run at the same time.
     if !is_root() || fs::write(SYSCTL, "1").is_err() {
         return skip("the sysctl can't be set here");
@@ -152,7 +158,7 @@ fn disabled_io_uring_is_named_with_its_sysctl() {
     let mut command = Command::new(&program);
     command.args(["write", text(&folder.path().join("x")), "--total", "1MiB"]).uid(65_534).gid(65_534);
     let output = command.output();
-    fs::write(SYSCTL, "0").unwrap();
+    fs::write(SYSCTL, before.trim()).unwrap();
     assert!(open.is_ok_and(|status| status.success()));
     let output = output.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -176,6 +182,7 @@ fn too_little_locked_memory_is_named() {
     if !is_root() {
         return skip("another user is needed");
     }
+    let _turn = UNPRIVILEGED.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = folder();
     output_of("chmod", &["777", text(folder.path())]);
     let mut command = Command::new(copied(folder.path()));
@@ -222,6 +229,7 @@ fn a_file_system_without_o_direct_is_named() {
 
 #[test]
 fn a_folder_without_permission_is_an_error() {
+    let _turn = UNPRIVILEGED.lock().unwrap_or_else(PoisonError::into_inner);
     if !is_root() {
         return skip("another user is needed");
     }
