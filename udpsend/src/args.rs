@@ -9,6 +9,7 @@ use meter::{
     clock::SECOND_NS,
     placement::{Placement, Policy},
     session::{Session, Tool},
+    start_time::StartTime,
     tool::Program,
     units::{BitRate, Bytes, Nanoseconds},
 };
@@ -24,7 +25,6 @@ use crate::{
     sink::{self, args::SinkArgs},
     sizes::Sizes,
     socket::SocketOptions,
-    start_time::StartTime,
     target,
 };
 

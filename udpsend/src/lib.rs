@@ -17,7 +17,6 @@ pub mod sender;
 pub mod sink;
 pub mod sizes;
 pub mod socket;
-pub mod start_time;
 pub mod sys;
 pub mod target;
 pub mod watch;
