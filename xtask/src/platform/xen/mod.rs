@@ -263,7 +263,14 @@ impl Platform for Xen {
             (true, false) => At::Virtual(measured.clone()),
             _ => At::Control,
         };
-        let switched = self.switch(&measured, device, &wanted);
+        let mut switched = self.switch(&measured, device, &wanted);
+        if let Err(error) = &switched {
+            eprintln!("switching failed, once more from a known state: {error:#}");
+            self.unsure = true;
+            if self.reclaim().is_ok() {
+                switched = self.switch(&measured, device, &wanted);
+            }
+        }
         self.unsure = switched.is_err();
         if let Some(disk) = switched? {
             words.insert("disk".into(), disk);

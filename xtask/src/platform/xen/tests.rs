@@ -106,6 +106,11 @@ impl Host {
         let holder = if command.contains(DISK) { &mut self.disk } else { &mut self.nic };
         match words[0] {
             "vcpu-list" => return Ok(VCPUS.into()),
+            "pci-assignable-list" => {
+                let held = [(&self.disk, DISK), (&self.nic, NIC)];
+                let held = held.into_iter().filter(|(holder, _)| *holder == "pciback");
+                return Ok(held.map(|(_, function)| function).collect::<Vec<_>>().join("\n"));
+            }
             "domid" => return Ok("2".into()),
             "pci-assignable-add" => *holder = "pciback".into(),
             "pci-attach" => *holder = "B".into(),
@@ -233,9 +238,12 @@ fn a_switch_that_fails_is_told_and_the_next_one_begins_from_a_known_state() {
     let error = attach(&plan, &mut xen, "passthrough", Device::Disk).unwrap_err();
     assert!(format!("{error:#}").contains("libxl: error"), "{error:#}");
     assert_eq!(host.borrow().disk, "pciback");
+    assert_eq!(
+        taken(&host).iter().filter(|line| line.starts_with("pci-assignable-add")).count(),
+        2,
+        "tried twice"
+    );
     host.borrow_mut().broken = None;
-    // `xl pci-assignable-list` of the fake is empty: the function is found where it was left.
-    host.borrow_mut().disk = "Domain-0".into();
     let words = attach(&plan, &mut xen, "dom0", Device::Disk).unwrap();
     assert_eq!(words["disk"], "/dev/sda");
 }
