@@ -39,7 +39,10 @@ impl Mark {
                  if grep -qixF {} $d/address 2>/dev/null; then echo ${{d##*/}}; exit; fi; done",
                 quote(mac)
             ),
-            Self::Virtual(name) => format!("[ -b /dev/{name} ] && echo {name} || true"),
+            // Its node is there before its back end: only a disk with a size can be used, or detached again.
+            Self::Virtual(name) => format!(
+                "s=$(cat /sys/block/{name}/size 2>/dev/null); [ -b /dev/{name} ] && [ \"${{s:-0}}\" -gt 0 ] && echo {name} || true"
+            ),
         }
     }
 
