@@ -186,6 +186,7 @@ impl Xen {
             (At::Passed(domain), _) => {
                 let function = held.function.context("its PCI function is not known")?;
                 let guest = self.guest_of(domain)?;
+                self.let_go(domain, device, &held.mark)?;
                 self.xl().pci_detach(&guest, &function)?;
                 self.xl().make_own(&function)?;
                 find::wait(self.control(), &held.mark).context("in the control domain")?;
@@ -193,6 +194,18 @@ impl Xen {
         }
         self.held_mut(device).at = At::Control;
         Ok(())
+    }
+
+    /// Unbinds the guest's driver: it switches the function's interrupts off itself, which after the
+    /// detachment nobody could; the control domain's driver would then wait for interrupts in vain.
+    fn let_go(&self, domain: &str, device: Device, mark: &Mark) -> Result<()> {
+        let place = self.place(domain)?;
+        let Some(name) = find::look(place, mark)? else { return Ok(()) };
+        let class = if device == Device::Disk { "block" } else { "net" };
+        let function = find::pci_function(place, class, &name)?;
+        place
+            .ask(&format!("echo {function} >/sys/bus/pci/devices/{function}/driver/unbind"), QUESTION)
+            .map(drop)
     }
 
     /// Takes addresses and bridge off the measured interface in the control domain.
