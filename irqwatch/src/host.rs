@@ -3,7 +3,13 @@
 
 use std::{collections::BTreeMap, fmt, fs, io, path::PathBuf, process::Command};
 
-use meter::{Error, Result, clock, session::Session, units, wait::Waiter};
+use meter::{
+    Error, Result, clock,
+    session::Session,
+    units,
+    wait::Waiter,
+    xen::{self, VcpuList},
+};
 use serde::Serialize;
 
 use crate::source::rate;
@@ -103,8 +109,12 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     let now = Waiter { margin_ns: 0 }.until(start_ns + config.duration_ns, &stop);
     let elapsed_s = (now - start_ns) as f64 / 1e9;
     let kvm = kvm.ok().zip(kvm_counters(config).ok()).map(|(before, after)| grown(&before, after, elapsed_s));
-    let xen_vcpus = vcpus.ok().zip(xen_vcpus().ok()).map(|(before, after)| times_between(&before, after));
-    session.summary(&Summary { elapsed_s, kvm, xen_vcpus }, Vec::new(), Vec::new())
+    let mut notes = Vec::new();
+    let xen_vcpus = vcpus.ok().zip(xen_vcpus().ok()).map(|((before, _), (after, unread))| {
+        notes = unread;
+        times_between(&before, after)
+    });
+    session.summary(&Summary { elapsed_s, kvm, xen_vcpus }, notes, Vec::new())
 }
 
 /// All counters of the folder: one number in each file.
@@ -131,37 +141,22 @@ fn grown(before: &BTreeMap<String, u64>, after: BTreeMap<String, u64>, elapsed_s
     after.into_iter().filter_map(growth).collect()
 }
 
-fn xen_vcpus() -> io::Result<Vec<Vcpu>> {
+/// The virtual CPUs, and lines of the table that can't be read.
+fn xen_vcpus() -> io::Result<(Vec<Vcpu>, Vec<String>)> {
     let output = Command::new("xl").arg("vcpu-list").output()?;
     if !output.status.success() {
         return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
-    Ok(parse_vcpus(&String::from_utf8_lossy(&output.stdout)))
-}
-
-/// The table of `xl vcpu-list`: name (which may have spaces), domain, vCPU, CPU, state, seconds, affinity.
-fn parse_vcpus(text: &str) -> Vec<Vcpu> {
-    let parse = |line: &str| -> Option<Vcpu> {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        // The time is the only word with a point between digits; what stands before it is fixed.
-        let time_at = words.iter().rposition(|word| tenths(word).is_some())?;
-        let [domain_id, vcpu, pcpu] = words.get(time_at.checked_sub(4)?..time_at - 1)? else { return None };
-        Some(Vcpu {
-            domain: words[..time_at - 4].join(" "),
-            domain_id: domain_id.parse().ok()?,
-            vcpu: vcpu.parse().ok()?,
-            pcpu: pcpu.parse().ok(),
-            cpu_ns: tenths(words[time_at])? * 100_000_000,
-        })
+    let list = VcpuList::parse(&String::from_utf8_lossy(&output.stdout));
+    let vcpu = |vcpu: xen::Vcpu| Vcpu {
+        domain: vcpu.domain,
+        domain_id: vcpu.domain_id,
+        vcpu: vcpu.number,
+        pcpu: vcpu.pcpu,
+        cpu_ns: vcpu.time_ns,
     };
-    text.lines().skip(1).filter_map(parse).collect()
-}
-
-/// `12.3` as 123.
-fn tenths(word: &str) -> Option<u64> {
-    let (whole, tenth) = word.split_once('.')?;
-    let (whole, tenth): (u64, u64) = (whole.parse().ok()?, tenth.parse().ok()?);
-    (tenth < 10).then(|| whole.checked_mul(10)?.checked_add(tenth)).flatten()
+    let unread = |line: String| format!("a line of `xl vcpu-list` that makes no sense: `{}`", line.trim());
+    Ok((list.vcpus.into_iter().map(vcpu).collect(), list.unread.into_iter().map(unread).collect()))
 }
 
 fn times_between(before: &[Vcpu], after: Vec<Vcpu>) -> Vec<Vcpu> {
@@ -171,7 +166,11 @@ fn times_between(before: &[Vcpu], after: Vec<Vcpu>) -> Vec<Vcpu> {
     };
     after
         .into_iter()
-        .map(|vcpu| Vcpu { cpu_ns: vcpu.cpu_ns.saturating_sub(earlier(&vcpu)), ..vcpu })
+        // A vCPU that was taken offline and came back may have begun anew.
+        .map(|vcpu| {
+            let cpu_ns = vcpu.cpu_ns.checked_sub(earlier(&vcpu)).unwrap_or(vcpu.cpu_ns);
+            Vcpu { cpu_ns, ..vcpu }
+        })
         .collect()
 }
 
@@ -180,18 +179,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_of_xl_is_understood() {
-        let text = "Name                                ID  VCPU   CPU State   Time(s) Affinity (Hard / Soft)\n\
-                    Domain-0                             0     0    0   r--      98.3  0 / all\n\
-                    my guest                             3     1    -   --p       0.0  all / all\n";
-        let vcpus = parse_vcpus(text);
-        let short: Vec<_> =
-            vcpus.iter().map(|v| (v.domain.as_str(), v.domain_id, v.vcpu, v.pcpu, v.cpu_ns)).collect();
-        assert_eq!(short, [("Domain-0", 0, 0, Some(0), 98_300_000_000), ("my guest", 3, 1, None, 0)]);
-    }
-
-    #[test]
-    fn nonsense_is_passed_over() {
-        assert_eq!(parse_vcpus("x\n1.5\na 1 2.5\n\n"), []);
+    fn a_vcpu_that_came_counts_from_zero_and_one_that_restarted_is_not_negative() {
+        let vcpu = |domain_id, vcpu, cpu_ns| Vcpu { domain: "a".into(), domain_id, vcpu, pcpu: None, cpu_ns };
+        let before = [vcpu(1, 0, 500), vcpu(1, 1, 900), vcpu(2, 0, 7)];
+        let after = vec![vcpu(1, 0, 800), vcpu(1, 1, 100), vcpu(3, 0, 40)];
+        let times: Vec<u64> = times_between(&before, after).iter().map(|vcpu| vcpu.cpu_ns).collect();
+        assert_eq!(times, [300, 100, 40]);
     }
 }

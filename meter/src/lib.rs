@@ -32,5 +32,6 @@ pub mod tool;
 pub mod units;
 pub mod usage;
 pub mod wait;
+pub mod xen;
 
 pub use error::{Error, ErrorKind, Result};

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use meter::xen::VcpuList;
 
 use crate::domain::shell::{Shell, quote};
 
@@ -122,21 +123,19 @@ impl Xl<'_> {
     }
 }
 
-/// Reads `xl vcpu-list`: name, domain, vCPU, CPU, state, time, hard and soft affinity.
+/// Reads `xl vcpu-list`; a line that can't be read is an error.
 fn parse_vcpus(text: &str) -> Result<Vec<Vcpu>> {
-    let parse = |line: &str| -> Option<Vcpu> {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let slash = words.iter().position(|&word| word == "/")?;
-        let [guest, _, number, .., time, affinity] = words.get(..slash)? else { return None };
-        Some(Vcpu {
-            guest: (*guest).to_owned(),
-            number: number.parse().ok()?,
-            time_s: time.parse().ok()?,
-            affinity: (*affinity).to_owned(),
-        })
+    let list = VcpuList::parse(text);
+    if let Some(line) = list.unread.first() {
+        bail!("`xl vcpu-list` shows a line that can't be read: {line}");
+    }
+    let vcpu = |vcpu: meter::xen::Vcpu| Vcpu {
+        guest: vcpu.domain,
+        number: vcpu.number as usize,
+        time_s: vcpu.time_ns as f64 / 1e9,
+        affinity: vcpu.hard_affinity,
     };
-    let unread = |line: &str| format!("`xl vcpu-list` shows a line that can't be read: {line}");
-    text.lines().skip(1).map(|line| parse(line).with_context(|| unread(line))).collect()
+    Ok(list.vcpus.into_iter().map(vcpu).collect())
 }
 
 #[cfg(test)]
@@ -148,12 +147,14 @@ mod tests {
         let text = "Name                                ID  VCPU   CPU State   Time(s) Affinity (Hard / Soft)\n\
                     Domain-0                             0     0    0   r--      12.3  0 / all\n\
                     B                                    2     0    3   -b-       4.5  3 / all\n\
+                    my guest                             3     0    3   -b-       1.0  2 / all\n\
                     new                                  4     1    -   --p       0.0  all / 0-3\n";
         let vcpus = parse_vcpus(text).unwrap();
-        assert_eq!(vcpus.len(), 3);
+        assert_eq!(vcpus.len(), 4);
         let expected = Vcpu { guest: "B".into(), number: 0, time_s: 4.5, affinity: "3".into() };
         assert_eq!(vcpus[1], expected);
-        assert_eq!((vcpus[2].number, vcpus[2].affinity.as_str()), (1, "all"));
+        assert_eq!((vcpus[2].guest.as_str(), vcpus[2].affinity.as_str()), ("my guest", "2"));
+        assert_eq!((vcpus[3].number, vcpus[3].affinity.as_str()), (1, "all"));
         assert!(parse_vcpus("Name\nnothing of the kind\n").is_err());
     }
 }
