@@ -1,7 +1,13 @@
-//! Start and stop from outside: signals, and the line `go` and the end of standard input.
+//! Start and stop from outside: signals, the line `go` and the end of standard input, and a reader of
+//! standard output that goes away.
 
 use std::{
+    fs::File,
     io::{self, BufRead},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::FileTypeExt,
+    },
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -9,7 +15,7 @@ use std::{
     thread,
 };
 
-use crate::{Error, Result};
+use crate::{Error, Result, sys};
 
 /// The wish that everything ends, shared by all threads of a tool. Hot loops look at it with one
 /// plain load; whoever blocks does so for a bounded time and looks again.
@@ -52,7 +58,8 @@ pub struct Control {
 
 impl Control {
     /// Lets SIGINT and SIGTERM raise the stop flag; with `controlled`, standard input rules as well:
-    /// the line `go` starts, its end stops.
+    /// the line `go` starts, its end stops. Where standard output is a pipe or a socket, the flag is
+    /// also raised when nobody reads it any more: nobody would learn the result.
     ///
     /// # Errors
     /// When the handlers or the reading thread can't be set up.
@@ -61,6 +68,10 @@ impl Control {
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&stop.0))
                 .map_err(|error| Error::system(format!("install a handler for signal {signal}"), error))?;
+        }
+        let out = io::stdout().as_fd().try_clone_to_owned();
+        if let Ok(out) = out {
+            watch_reader(out, stop.clone())?;
         }
         let controlled = controlled.then(|| listen(stop.clone())).transpose()?;
         Ok(Self { stop, controlled })
@@ -98,6 +109,26 @@ impl Control {
     }
 }
 
+/// Raises `stop` when the other end of `out` is closed, if it is a pipe or a socket: on a thread of its
+/// own that sleeps until then.
+fn watch_reader(out: OwnedFd, stop: Stop) -> Result<()> {
+    let out = File::from(out);
+    let has_reader = |kind: std::fs::FileType| kind.is_fifo() || kind.is_socket();
+    if !out.metadata().is_ok_and(|facts| has_reader(facts.file_type())) {
+        return Ok(());
+    }
+    thread::Builder::new()
+        .name("reader".into())
+        .stack_size(64 << 10)
+        .spawn(move || {
+            let interrupted = |error: &io::Error| error.kind() == io::ErrorKind::Interrupted;
+            while sys::poll_for_hangup(out.as_fd()).is_err_and(|error| interrupted(&error)) {}
+            stop.raise();
+        })
+        .map(drop)
+        .map_err(|error| Error::system("start the thread that watches the reader", error))
+}
+
 /// Reads orders from standard input on a thread of its own, until its end.
 fn listen(stop: Stop) -> Result<Arc<(Mutex<Order>, Condvar)>> {
     let orders = Arc::new((Mutex::new(Order::Wait), Condvar::new()));
@@ -120,4 +151,43 @@ fn listen(stop: Stop) -> Result<Arc<(Mutex<Order>, Condvar)>> {
         })
         .map_err(|error| Error::system("start the control thread", error))?;
     Ok(orders)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixStream, time::Duration};
+
+    use super::*;
+
+    fn is_raised_soon(stop: &Stop) -> bool {
+        (0..1000).any(|_| {
+            thread::sleep(Duration::from_millis(5));
+            stop.is_raised()
+        })
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_raises_the_stop_flag() {
+        let (pipe_reader, pipe_writer) = io::pipe().unwrap();
+        let (socket_reader, socket_writer) = UnixStream::pair().unwrap();
+        let ends: [(OwnedFd, OwnedFd); 2] =
+            [(pipe_reader.into(), pipe_writer.into()), (socket_reader.into(), socket_writer.into())];
+        for (reader, writer) in ends {
+            let stop = Stop::new();
+            watch_reader(writer, stop.clone()).unwrap();
+            thread::sleep(Duration::from_millis(20));
+            assert!(!stop.is_raised(), "somebody reads");
+            drop(reader);
+            assert!(is_raised_soon(&stop));
+        }
+    }
+
+    #[test]
+    fn a_file_has_no_reader_that_could_go_away() {
+        let stop = Stop::new();
+        watch_reader(File::open("/dev/null").unwrap().into(), stop.clone()).unwrap();
+        watch_reader(tempfile::tempfile().unwrap().into(), stop.clone()).unwrap();
+        thread::sleep(Duration::from_millis(20));
+        assert!(!stop.is_raised());
+    }
 }

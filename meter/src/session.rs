@@ -186,8 +186,35 @@ impl<'a> Session<'a> {
     }
 
     fn tell(&mut self, kind: Kind, body: &dyn Body) -> Result<()> {
-        self.sink
-            .record(kind, Stamp::now(), body)
-            .map_err(|error| Error::system("write a record to standard output", error))
+        self.sink.record(kind, Stamp::now(), body).map_err(|error| {
+            // Workers that nobody could hear of would else run on to the end of their time.
+            self.control.stop().raise();
+            Error::system("write a record to standard output", error)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    struct FullDisk;
+
+    impl Sink for FullDisk {
+        fn record(&mut self, _: Kind, _: Stamp, _: &dyn Body) -> io::Result<()> {
+            Err(io::Error::from_raw_os_error(libc::ENOSPC))
+        }
+    }
+
+    #[test]
+    fn a_record_that_can_not_be_written_ends_everybody() {
+        let (control, mut sink) = (Control::detached(), FullDisk);
+        let mut session = Session::new(Tool { name: "t", version: "0" }, &mut sink, &control, false);
+        assert!(!session.stop().is_raised());
+        let error = session.ready().unwrap_err();
+        assert!(error.full_text().contains("No space left"), "{error}");
+        assert!(session.stop().is_raised());
     }
 }

@@ -3,7 +3,11 @@
 //! One wrapper is one call: its man page, its units, its errors. Nothing here decides anything.
 #![allow(unsafe_code)] // The one place of `meter` that talks to the kernel below the standard library.
 
-use std::{io, mem::MaybeUninit};
+use std::{
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsRawFd, BorrowedFd},
+};
 
 /// Turns the kernel's `-1` into the error it left in `errno`.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -120,6 +124,17 @@ pub fn getrusage(who: libc::c_int) -> libc::rusage {
 pub fn mlockall() -> io::Result<()> {
     // SAFETY: no memory is passed.
     check(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) }).map(drop)
+}
+
+/// Waits until nobody holds the other end of a pipe or socket any more (poll(2): `POLLERR`, `POLLHUP`);
+/// of anything else it waits for ever.
+///
+/// # Errors
+/// `Interrupted` when a signal arrived first: the caller decides whether to go on.
+pub fn poll_for_hangup(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: one valid pollfd, and the count says so.
+    check(unsafe { libc::poll(&raw mut poll, 1, -1) }).map(drop)
 }
 
 /// Clock ticks in a second: the unit of /proc/stat (sysconf(3), `_SC_CLK_TCK`).

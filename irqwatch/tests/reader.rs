@@ -1,0 +1,46 @@
+//! A reader that goes away ends the tool: nobody would learn what it measures.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+/// Waits a minute at most: far less than the tool was asked to run.
+fn exit_code(mut tool: Child) -> Option<i32> {
+    for _ in 0..1200 {
+        if let Some(status) = tool.try_wait().unwrap() {
+            return status.code();
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    tool.kill().unwrap();
+    panic!("it runs on with nobody to read it");
+}
+
+fn left_alone(arguments: &[&str]) -> Option<i32> {
+    let mut tool = Command::new(env!("CARGO_BIN_EXE_irqwatch"))
+        .args(arguments)
+        .args(["--json", "--duration", "600s"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut records = BufReader::new(tool.stdout.take().unwrap());
+    let mut record = String::new();
+    while !record.contains("\"ready\"") {
+        record.clear();
+        assert!(records.read_line(&mut record).unwrap() > 0, "it ended before it was ready");
+    }
+    drop(records);
+    exit_code(tool)
+}
+
+#[test]
+fn a_watch_ends_with_its_reader() {
+    assert_eq!(left_alone(&["--interval", "300s"]), Some(1), "without samples");
+    assert_eq!(left_alone(&["--interval", "100ms"]), Some(1), "with samples");
+    assert_eq!(left_alone(&["wakeup", "--priority", "0", "--no-lock-memory"]), Some(1));
+    assert_eq!(left_alone(&["gaps"]), Some(1));
+}
