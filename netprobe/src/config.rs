@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     options::LocalOptions,
-    protocol::order::{Order, Transport, Workload},
+    protocol::order::{Order, Transport, Wait, Workload},
     server::limits::Limits,
 };
 
@@ -129,7 +129,7 @@ pub struct ProbeConfig {
 
 impl fmt::Display for ProbeConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Order { workload, flows, duration_ns, busy_poll, .. } = &self.order;
+        let Order { workload, flows, duration_ns, wait, .. } = &self.order;
         match workload {
             Workload::Stream { direction, .. } => write!(f, "stream {direction}")?,
             Workload::Transactions { transport, request_bytes, response_bytes, outstanding, pace } => {
@@ -147,7 +147,13 @@ impl fmt::Display for ProbeConfig {
                 write!(f, "connect, request of {request_bytes} B, response of {response_bytes} B, close")?;
             }
         }
-        let spinning = if *busy_poll { ", both ends spinning" } else { "" };
+        let spinning = match wait {
+            Wait::Block => String::new(),
+            Wait::Adaptive { spin_ns } => {
+                format!(", both ends spinning for {} before they sleep", units::duration(*spin_ns as f64))
+            }
+            Wait::Spin => ", both ends spinning".to_owned(),
+        };
         let length = units::duration(*duration_ns as f64);
         write!(f, " with {}, {flows} flows for {length}{spinning}", self.server)
     }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use crate::{
     protocol::{
         frame::{self, Assembler},
-        message::Reply,
+        hello::Hello,
+        message::{Refusal, Reply, Request},
         order::Order,
+        report::{IntervalReport, TcpInfo},
         token::{Nonce, Token},
     },
     server::{
@@ -14,6 +16,9 @@ use crate::{
         limits::Limits,
     },
 };
+
+/// An order that a server takes.
+const ORDER: &str = r#"{"open":{"workload":{"transactions":{"transport":"udp","request_bytes":16,"response_bytes":16,"outstanding":4,"pace":{"intended_load_per_s":1000,"poisson":true,"seed":3}}},"flows":2,"peer_threads":null,"peer_cpus":[0,1],"warmup_ns":0,"duration_ns":1000000000,"interval_ns":1000000,"wait":"block","socket":{"congestion":"cubic","segment_bytes":536,"delay_small_writes":false,"quick_ack":false,"send_buffer_bytes":null,"receive_buffer_bytes":null}}}"#;
 
 /// Says `data` to a server's door in pieces whose lengths are in the data too, with and without a token,
 /// and to a client's reading of replies.
@@ -28,6 +33,48 @@ pub fn say(data: &[u8]) {
     let order = enter(Door::new(token, Nonce::default()), data);
     assert!(order.is_none(), "in without the token");
     read_replies(data);
+}
+
+/// Where a fuzzer should begin: what a well-behaved client says, up to an order and after it, and every reply of
+/// a server.
+#[must_use]
+pub fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds = vec![Vec::new(), spoken(31, ORDER.as_bytes())];
+    let orders = [
+        ("\"udp\"", "\"tcp\""),
+        ("\"block\"", "{\"adaptive\":{\"spin_ns\":50000}}"),
+        ("\"open\":{", "\"open\":{\"more\":1,"),
+    ];
+    seeds.extend(orders.iter().map(|(from, to)| spoken(31, ORDER.replacen(from, to, 1).as_bytes())));
+    seeds.push(spoken(31, br#"{"open":{"workload":{"stream":{"direction":"both","write_bytes":1,"read_bytes":1,"send_with":"copy","receive_with":"discard"}},"flows":1,"peer_threads":1,"peer_cpus":null,"warmup_ns":0,"duration_ns":1,"interval_ns":null,"wait":"spin","socket":{"congestion":null,"segment_bytes":null,"delay_small_writes":true,"quick_ack":true,"send_buffer_bytes":1,"receive_buffer_bytes":1}}}"#));
+    let (nonce, proof) = (Nonce::default(), Nonce::default());
+    let requests = [Request::Authenticate { nonce, proof }, Request::Start, Request::Stop];
+    seeds.extend(requests.iter().filter_map(|request| Some(spoken(31, &serde_json::to_vec(request).ok()?))));
+    seeds.push([&[31][..], &Hello::Data { cookie: [7; 16], flow: 3 }.encode()].concat());
+    let replies = [
+        Reply::Challenge { nonce, token_needed: true },
+        Reply::Authenticated { proof },
+        Reply::Opened { cookie: "7".repeat(32), ports: vec![1, 2] },
+        Reply::Ready,
+        Reply::Interval(IntervalReport {
+            index: 1,
+            length_ns: 2,
+            received_bytes: 3,
+            tcp: vec![TcpInfo::default()],
+        }),
+        Reply::Refused { because: Refusal::Busy, reason: "later".into() },
+    ];
+    seeds.extend(replies.iter().filter_map(|reply| frame::encode(&serde_json::to_vec(reply).ok()?).ok()));
+    seeds
+}
+
+/// What a client says that sends one message after its hello, in pieces of `step` + 1 bytes.
+fn spoken(step: u8, message: &[u8]) -> Vec<u8> {
+    let mut data = vec![step];
+    data.extend(Hello::Control.encode());
+    data.extend((message.len() as u32).to_be_bytes());
+    data.extend(message);
+    data
 }
 
 /// Goes through the door, if `data` leads there.
@@ -78,17 +125,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::hello::Hello;
-
-    /// An order that a server takes.
-    const ORDER: &str = r#"{"open":{"workload":{"transactions":{"transport":"udp","request_bytes":16,"response_bytes":16,"outstanding":4,"pace":{"intended_load_per_s":1000,"poisson":true,"seed":3}}},"flows":2,"peer_threads":null,"peer_cpus":[0,1],"warmup_ns":0,"duration_ns":1000000000,"interval_ns":1000000,"busy_poll":false,"socket":{"congestion":"cubic","segment_bytes":536,"delay_small_writes":false,"quick_ack":false,"send_buffer_bytes":null,"receive_buffer_bytes":null}}}"#;
-
-    fn spoken(step: u8, message: &[u8]) -> Vec<u8> {
-        let mut data = vec![step];
-        data.extend(Hello::Control.encode());
-        data.extend(frame::encode(message).unwrap());
-        data
-    }
 
     proptest! {
         #[test]
@@ -122,6 +158,13 @@ mod tests {
                 .collect();
             say(&spoken(7, message.as_bytes()));
         }
+    }
+
+    #[test]
+    fn the_seeds_break_nothing_and_some_lead_in() {
+        let leads_in = |seed: &Vec<u8>| enter(Door::new(None, Nonce::default()), seed).is_some();
+        seeds().iter().for_each(|seed| say(seed));
+        assert_eq!(seeds().iter().filter(|seed| leads_in(seed)).count(), 4);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::{
         order::{Direction, ReceiveWith, SendWith},
         report::{EndReport, TcpInfo, ZerocopyCount},
     },
+    workload::trouble::NetworkErrors,
 };
 
 /// A percentile that was asked for.
@@ -302,6 +303,9 @@ pub struct TransactionSummary {
     pub lost: Option<u64>,
     /// Datagrams that answered no open request: late or twice; `null` over TCP.
     pub stray: Option<u64>,
+    /// Errors of the network with which the work went on; `null` over TCP connections that stay open, where
+    /// one ends it. The server's are in `peer`.
+    pub errors: Option<NetworkErrors>,
     /// From the sending of a request to the last byte of its response; `null` without transactions.
     pub service_time: Option<LatencySummary>,
     /// The percentiles asked for.
@@ -348,6 +352,9 @@ impl fmt::Display for TransactionSummary {
             if let Some(count) = count.filter(|&count| count > 0) {
                 write!(f, "\n{what}: {count}")?;
             }
+        }
+        for (kind, count) in self.errors.into_iter().flat_map(NetworkErrors::occurred) {
+            write!(f, "\nerrors, {kind}: {count}")?;
         }
         let demand = |cost: &TransactionCost| {
             cost.cpu_ns_per_transaction.map(|ns| format!("{ns:.0} ns CPU/transaction"))

@@ -79,6 +79,18 @@ pub fn poll(sockets: &mut [Waiting<'_>], timeout_ns: u64) -> io::Result<usize> {
     }
 }
 
+/// Reads what has come, without waiting (recv(2) with MSG_DONTWAIT); 0 at the end of a stream.
+///
+/// # Errors
+/// `WouldBlock` when nothing has come; whatever is pending on the socket.
+#[inline]
+pub fn receive_now(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: pointer and length are those of a live, writable slice.
+    let count =
+        unsafe { libc::recv(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), libc::MSG_DONTWAIT) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
 /// Fills `bytes` with `struct tcp_info` of a TCP socket (TCP_INFO of tcp(7)) and gives how many the
 /// kernel has.
 ///

@@ -11,7 +11,9 @@ use std::{
 use meter::{clock, control::Stop, placement::Placement};
 use netprobe::{
     options::LocalOptions,
-    protocol::order::{Direction, Order, Pace, ReceiveWith, SendWith, SocketOptions, Transport, Workload},
+    protocol::order::{
+        Direction, Order, Pace, ReceiveWith, SendWith, SocketOptions, Transport, Wait, Workload,
+    },
     workload::{
         self, Work,
         connections::prepare_listener,
@@ -61,7 +63,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn order(workload: Workload, busy_poll: bool) -> Order {
+fn order(workload: Workload, wait: Wait) -> Order {
     Order {
         workload,
         flows: 2,
@@ -70,7 +72,7 @@ fn order(workload: Workload, busy_poll: bool) -> Order {
         warmup_ns: 0,
         duration_ns: 300_000_000,
         interval_ns: None,
-        busy_poll,
+        wait,
         socket: SocketOptions::default(),
     }
 }
@@ -184,28 +186,38 @@ fn run(order: &Order, threads: u32) -> (u64, u64) {
 /// One test, because the counter is one for all threads.
 #[test]
 fn no_worker_allocates_after_the_gate() {
-    let stream = |send_with, receive_with| Workload::Stream {
-        direction: Direction::Both,
+    let stream = |direction, send_with, receive_with| Workload::Stream {
+        direction,
         write_bytes: 100_000,
         read_bytes: 50_000,
         send_with,
         receive_with,
     };
-    let pace = || Some(Pace { intended_load_per_s: 5_000, poisson: true, seed: 1 });
-    for (workload, busy_poll, threads) in [
-        (stream(SendWith::Copy, ReceiveWith::Copy), false, 4),
-        (stream(SendWith::Zerocopy, ReceiveWith::Discard), false, 4),
-        (stream(SendWith::Sendfile, ReceiveWith::Copy), false, 1),
-        (transactions(Transport::Tcp, 1, None), false, 2),
-        (transactions(Transport::Tcp, 1, None), true, 2),
-        (transactions(Transport::Udp, 1, None), false, 2),
-        (transactions(Transport::Tcp, 8, None), false, 1),
-        (transactions(Transport::Udp, 8, None), false, 1),
-        (transactions(Transport::Udp, 64, pace()), false, 2),
-        (transactions(Transport::Tcp, 64, pace()), false, 1),
-        (Workload::Connections { request_bytes: 1, response_bytes: 1 }, false, 2),
-    ] {
-        let order = order(workload, busy_poll);
+    use {Direction::*, ReceiveWith::Discard, SendWith::*, Transport::*};
+    let copy = ReceiveWith::Copy;
+    let adaptive = Wait::Adaptive { spin_ns: 50_000 };
+    let pace = |poisson| Some(Pace { intended_load_per_s: 5_000, poisson, seed: 1 });
+    let mut kinds = vec![
+        (stream(Send, Copy, copy), Wait::Block, 2),
+        (stream(Receive, Copy, copy), Wait::Block, 2),
+        (stream(Both, Copy, copy), Wait::Block, 4),
+        (stream(Both, Copy, copy), Wait::Spin, 1),
+        (stream(Send, Zerocopy, copy), Wait::Block, 2),
+        (stream(Both, Zerocopy, Discard), Wait::Block, 4),
+        (stream(Both, Zerocopy, copy), Wait::Block, 1),
+        (stream(Send, Sendfile, copy), Wait::Block, 2),
+        (stream(Both, Sendfile, copy), Wait::Block, 1),
+        (Workload::Connections { request_bytes: 1, response_bytes: 1 }, Wait::Block, 2),
+    ];
+    for transport in [Tcp, Udp] {
+        for wait in [Wait::Block, adaptive, Wait::Spin] {
+            kinds.push((transactions(transport, 1, None), wait, 2));
+            kinds.push((transactions(transport, 8, None), wait, 1));
+            kinds.push((transactions(transport, 64, pace(wait == Wait::Block)), wait, 2));
+        }
+    }
+    for (workload, wait, threads) in kinds {
+        let order = order(workload, wait);
         let (moved, allocations) = run(&order, threads);
         assert!(moved > 0, "{order:?}");
         assert_eq!(allocations, 0, "{order:?}");

@@ -9,53 +9,13 @@ use std::{
 };
 
 use netprobe::protocol::{
-    frame,
     hello::Hello,
     message::{Reply, Request},
 };
-use support::{NETPROBE, Server, eventually, probe, summary_of};
-
-/// A connection that has said its hello and been asked for its order.
-fn control(server: &Server) -> TcpStream {
-    let mut stream = TcpStream::connect(server.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    stream.write_all(&Hello::Control.encode()).unwrap();
-    assert!(matches!(reply(&mut stream), Some(Reply::Challenge { .. })));
-    stream
-}
-
-fn reply(stream: &mut TcpStream) -> Option<Reply> {
-    let mut head = [0; 4];
-    stream.read_exact(&mut head).ok()?;
-    let mut frame = vec![0; u32::from_be_bytes(head) as usize];
-    stream.read_exact(&mut frame).ok()?;
-    serde_json::from_slice(&frame).ok()
-}
-
-fn say(stream: &mut TcpStream, request: &str) {
-    stream.write_all(&frame::encode(request.as_bytes()).unwrap()).unwrap();
-}
-
-/// Whether the server has closed the connection.
-fn is_closed(stream: &mut TcpStream) -> bool {
-    let mut rest = [0; 4096];
-    loop {
-        match stream.read(&mut rest) {
-            Ok(0) => return true,
-            Ok(_) => {}
-            Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
-        }
-    }
-}
-
-fn order(changes: &[(&str, &str)]) -> String {
-    let mut text = r#"{"open":{"workload":{"transactions":{"transport":"tcp","request_bytes":1,"response_bytes":1,"outstanding":1,"pace":null}},"flows":1,"peer_threads":null,"peer_cpus":null,"warmup_ns":0,"duration_ns":1000000000,"interval_ns":null,"busy_poll":false,"socket":{"congestion":null,"segment_bytes":null,"delay_small_writes":false,"quick_ack":false,"send_buffer_bytes":null,"receive_buffer_bytes":null}}}"#.to_owned();
-    for (from, to) in changes {
-        assert!(text.contains(from), "{from}");
-        text = text.replace(from, to);
-    }
-    text
-}
+use support::{
+    NETPROBE, Server, eventually, probe, summary_of,
+    talk::{control, is_closed, order, reply, say},
+};
 
 #[test]
 fn orders_beyond_the_limits_are_refused_with_the_reason() {

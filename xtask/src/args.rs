@@ -45,14 +45,9 @@ pub struct MatrixArgs {
     #[arg(long)]
     pub quick: bool,
 
-    /// In guests of this machine's own: `xen` boots a Xen host in an emulator if need be [plan:
-    /// plans/xen-lab.toml, plans/xen-lab-quick.toml]
-    #[arg(long, value_name = "LAB")]
+    /// In guests of this machine's own: `xen` boots a Xen host in an emulator if need be (plans/xen-lab*.toml)
+    #[arg(long, value_name = "LAB", conflicts_with = "plan")]
     pub lab: Option<LabKind>,
-
-    /// Go on with an interrupted matrix in its results folder: what is finished stays, the rest follows
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["plan", "quick", "only", "skip", "repetitions", "seed", "results"])]
-    pub resume: Option<PathBuf>,
 
     /// Only cells whose name matches, such as `disk/virtual/*`; may be repeated
     #[arg(long, value_name = "GLOB")]

@@ -14,7 +14,6 @@ mod platform;
 mod progress;
 mod report;
 mod results;
-mod resume;
 mod schedule;
 mod schema;
 mod stats;

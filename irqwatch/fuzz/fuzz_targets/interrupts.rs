@@ -6,7 +6,18 @@ use irqwatch::class::Class;
 use libfuzzer_sys::fuzz_target;
 use meter::interrupts::{Differ, Table};
 
-fuzz_target!(|texts: (&str, &str)| {
+/// Begins with the tables of real machines that the tests have, where `FUZZ_SEEDS` names a folder for them.
+fn plant() {
+    let Some(folder) = std::env::var_os("FUZZ_SEEDS") else { return };
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures");
+    for file in std::fs::read_dir(fixtures).expect("the tests have fixtures").flatten() {
+        let text = std::fs::read(file.path()).expect("a fixture can be read");
+        std::fs::write(std::path::Path::new(&folder).join(file.file_name()), text)
+            .expect("the folder of seeds can be written to");
+    }
+}
+
+fuzz_target!(init: plant(), |texts: (&str, &str)| {
     let before = Table::parse(texts.0);
     let mut after = before.clone();
     after.update(texts.1);

@@ -8,15 +8,15 @@ use meter::{
     cli::CommonArgs,
     clock::SECOND_NS,
     cpulist::CpuList,
-    units::{Bytes, PacketRate},
+    units::{Bytes, Nanoseconds, PacketRate},
 };
 
 use crate::{
     config::{ProbeConfig, Repetition},
     options::LocalOptions,
     protocol::order::{
-        Direction, LARGEST_DATAGRAM, Order, Pace, ReceiveWith, SendWith, SocketOptions, Transport, Workload,
-        distinguishable, tag_bytes,
+        Direction, LARGEST_DATAGRAM, Order, Pace, ReceiveWith, SendWith, SocketOptions, Transport, Wait,
+        Workload, distinguishable, tag_bytes,
     },
     server::limits::MOST_OUTSTANDING,
 };
@@ -45,9 +45,15 @@ struct ProbeArgs {
     /// Threads of the server, where CPUs do not say [default: one per flow]
     #[arg(long, value_name = "N", conflicts_with = "peer_cpus")]
     peer_threads: Option<u32>,
-    /// Spin on the sockets instead of sleeping in the kernel, at both ends
-    #[arg(long)]
+    /// How both ends wait for their sockets [default: block]
+    #[arg(long, value_enum)]
+    wait: Option<WaitArg>,
+    /// Spin on the sockets instead of sleeping in the kernel, at both ends: `--wait spin`
+    #[arg(long, conflicts_with = "wait")]
     busy_poll: bool,
+    /// How long `--wait adaptive` spins before it sleeps [default: 50us]
+    #[arg(long, value_name = "TIME")]
+    spin_time: Option<Nanoseconds>,
     #[command(flatten)]
     socket: SocketArgs,
     #[command(flatten)]
@@ -130,14 +136,14 @@ impl ProbeArgs {
             server: self.server.clone(),
             token_file: self.token_file.clone(),
             order: Order {
-                workload,
                 flows: self.flows,
                 peer_threads: self.peer_threads,
                 peer_cpus: self.peer_cpus.as_ref().map(|list| list.cpus().to_vec()),
                 warmup_ns: common.warmup_ns(),
                 duration_ns: common.duration_ns(DURATION_NS)?,
                 interval_ns: common.interval_ns()?,
-                busy_poll: self.busy_poll,
+                wait: self.wait(&workload)?,
+                workload,
                 socket: self.socket.both_ends(),
             },
             local: self.socket.this_end(),
@@ -148,6 +154,43 @@ impl ProbeArgs {
             percentiles: percentiles.to_vec(),
             hlog: common.hlog.clone(),
         })
+    }
+}
+
+/// How a thread waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WaitArg {
+    /// Sleep in the kernel
+    Block,
+    /// Look again and again for a while, then sleep; transactions only
+    Adaptive,
+    /// Look again and again, never sleep
+    Spin,
+}
+
+/// How long an adaptive wait spins unless told, in nanoseconds: what the kernel's documentation recommends
+/// for its own busy polling (net.core.busy_read).
+const SPIN_NS: u64 = 50_000;
+
+impl ProbeArgs {
+    fn wait(&self, workload: &Workload) -> Result<Wait> {
+        let asked = self.wait.unwrap_or(if self.busy_poll { WaitArg::Spin } else { WaitArg::Block });
+        if self.spin_time.is_some() && asked != WaitArg::Adaptive {
+            return Err(Error::bad_arguments("--spin-time belongs to `--wait adaptive`"));
+        }
+        match (asked, workload) {
+            (WaitArg::Block, _) => Ok(Wait::Block),
+            (_, Workload::Connections { .. }) => {
+                Err(Error::bad_arguments("`crr` makes ever new connections: it can only block"))
+            }
+            (WaitArg::Spin, _) => Ok(Wait::Spin),
+            (WaitArg::Adaptive, Workload::Stream { .. }) => {
+                Err(Error::bad_arguments("`--wait adaptive` is for `rr`: a stream hardly ever waits"))
+            }
+            (WaitArg::Adaptive, Workload::Transactions { .. }) => {
+                Ok(Wait::Adaptive { spin_ns: self.spin_time.map_or(SPIN_NS, |time| time.0) })
+            }
+        }
     }
 }
 
@@ -227,11 +270,11 @@ enum SendWithArg {
 }
 
 impl SendWithArg {
-    /// The size that was fastest where it was measured: copying gains from few system calls, sending a
-    /// file's pages from pages that stay in the cache.
+    /// The size that was fastest where it was measured: copying gains from few system calls as long as both
+    /// ends' buffers stay in the second-level cache, sending a file's pages from pages that stay there.
     fn best_size(self) -> Bytes {
         match self {
-            Self::Copy | Self::Zerocopy => Bytes(1 << 20),
+            Self::Copy | Self::Zerocopy => Bytes(512 << 10),
             Self::Sendfile => Bytes(128 << 10),
         }
     }
@@ -252,11 +295,11 @@ pub(super) struct StreamArgs {
     /// Which way payload goes, seen from here; `both` has --flows each way
     #[arg(long, value_enum, default_value = "send")]
     direction: DirectionArg,
-    /// Bytes handed to the kernel per system call [default: 1MiB; with sendfile 128KiB]
+    /// Bytes handed to the kernel per system call [default: 512KiB; with sendfile 128KiB]
     #[arg(long, value_name = "SIZE")]
     write_size: Option<Bytes>,
     /// Bytes asked of the kernel per system call
-    #[arg(long, value_name = "SIZE", default_value = "64KiB")]
+    #[arg(long, value_name = "SIZE", default_value = "128KiB")]
     read_size: Bytes,
     /// How payload is handed to the kernel; marked in the result
     #[arg(long, value_enum, default_value = "copy")]
@@ -384,10 +427,8 @@ pub(super) struct CrrArgs {
 
 impl CrrArgs {
     pub(super) fn resolve(&self, common: &CommonArgs) -> Result<ProbeConfig> {
-        if self.probe.busy_poll || self.probe.socket.source_port.is_some() {
-            return Err(Error::bad_arguments(
-                "`crr` makes ever new connections: no --busy-poll, no --source-port",
-            ));
+        if self.probe.socket.source_port.is_some() {
+            return Err(Error::bad_arguments("`crr` makes ever new connections: no --source-port"));
         }
         let workload = Workload::Connections {
             request_bytes: size(self.sizes.request_size, "--request-size")?,

@@ -14,7 +14,7 @@ use crate::{
     config::ProbeConfig,
     options::LocalOptions,
     protocol::{
-        channel::Channel,
+        channel::{Channel, LONGEST_SILENCE},
         frame::{self, Assembler},
         hello::{Cookie, Hello},
         message::{Refusal, Reply, Request},
@@ -52,7 +52,8 @@ impl Server {
         let (stream, address) = connect(&config.server)?;
         let broke = |error| Error::system(format!("talk to {}", config.server), error);
         (&stream).write_all(&Hello::Control.encode()).map_err(broke)?;
-        let channel = Channel::new(stream, Assembler::new(frame::REPLY_LIMIT)).map_err(broke)?;
+        let assembler = Assembler::new(frame::REPLY_LIMIT);
+        let channel = Channel::new(stream, assembler, LONGEST_SILENCE).map_err(broke)?;
         let mut server = Self { channel, name: config.server.clone(), address, stop };
         server.authenticate(token.as_ref())?;
         Ok(server)
@@ -145,7 +146,10 @@ impl Server {
                 return Err(Error::failed(format!("stopped before {} was ready", self.name)));
             }
         }
-        Err(Error::failed(format!("{} does not answer", self.name)))
+        Err(Error::failed(format!(
+            "{} does not answer for 10 s: is `netprobe serve` what listens there?",
+            self.name
+        )))
     }
 
     /// The end's report after `stop`; intervals that were still on their way go to `interval`. Waits even when this end is stopped.
@@ -162,7 +166,7 @@ impl Server {
                 _ => return Err(self.out_of_turn()),
             }
         }
-        Err(Error::failed(format!("{} gives no report", self.name)))
+        Err(Error::failed(format!("{} gives no report for 10 s: is the link down?", self.name)))
     }
 
     /// What the server says next, if it says something before `deadline_ns`.
@@ -190,6 +194,11 @@ impl Server {
             io::ErrorKind::UnexpectedEof => {
                 Error::failed(format!("{} closed the control connection", self.name))
             }
+            io::ErrorKind::TimedOut => Error::failed(format!(
+                "{} was not heard of for {} s: is the link down?",
+                self.name,
+                LONGEST_SILENCE.as_secs()
+            )),
             _ => Error::system(format!("the control connection to {} broke", self.name), error)
                 .with_kind(ErrorKind::Failed),
         }

@@ -79,6 +79,7 @@ impl Total {
         self.last = Some((own.elapsed_s, service));
         self.moved.lost += moved.lost;
         self.moved.stray += moved.stray;
+        self.moved.errors = self.moved.errors.plus(moved.errors);
         self.latencies.merge(latencies);
         self.unanswered += unanswered;
         // A server that went away once leaves no sum.
@@ -168,6 +169,9 @@ impl Total {
                 summary.transactions
             ));
         }
+        if summary.transactions == 0 && !stopped {
+            warnings.push("not one transaction was completed".into());
+        }
         session.summary(&summary, notes, warnings)
     }
 
@@ -245,6 +249,7 @@ impl Total {
             unanswered: pace.map(|_| self.unanswered),
             lost: is_udp.then_some(self.moved.lost),
             stray: is_udp.then_some(self.moved.stray),
+            errors: self.order.survives_errors().then_some(self.moved.errors),
             service_time: service.summary(),
             service_percentiles: percentiles_of(service, percentiles),
             response_time: response.summary(),

@@ -9,12 +9,16 @@ use std::{
 
 use meter::clock;
 use serde::{Serialize, de::DeserializeOwned};
+use socket2::{SockRef, TcpKeepalive};
 
 use super::frame::{self, Assembler};
 use crate::sys::{self, Waiting};
 
 /// How long a peer may take to make room for one message.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Longest time without a word of the peer's kernel before it counts as gone.
+pub const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
 /// A control connection after its hello.
 #[derive(Debug)]
@@ -24,14 +28,22 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// A channel over `stream`; `assembler` may hold bytes that have been read already.
+    /// A channel over `stream`; `assembler` may hold bytes that have been read already. A peer from whom the kernel
+    /// hears nothing for about `silence`, neither acknowledgements nor answers to its own questions (which it
+    /// begins to ask after that time without payload), is gone: then every call fails.
     ///
     /// # Errors
     /// When the socket refuses its options.
-    pub fn new(stream: TcpStream, assembler: Assembler) -> io::Result<Self> {
+    pub fn new(stream: TcpStream, assembler: Assembler, silence: Duration) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(WRITE_LIMIT))?;
+        // The kernel counts keepalive in whole seconds.
+        let silence = silence.clamp(Duration::from_secs(1), LONGEST_SILENCE);
+        let socket = SockRef::from(&stream);
+        let keepalive = TcpKeepalive::new().with_time(silence).with_interval(Duration::from_secs(1));
+        socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_user_timeout(Some(silence))?;
         Ok(Self { stream, assembler })
     }
 

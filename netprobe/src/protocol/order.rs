@@ -152,6 +152,23 @@ pub struct SocketOptions {
     pub receive_buffer_bytes: Option<u64>,
 }
 
+/// How a thread waits for what its socket will bring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Wait {
+    /// It sleeps in the kernel, as ordinary programs do.
+    #[default]
+    Block,
+    /// It looks again and again for a while, and sleeps when nothing came.
+    Adaptive {
+        /// How long it looks, in nanoseconds.
+        spin_ns: u64,
+    },
+    /// It looks again and again, and never sleeps.
+    Spin,
+}
+
 /// What a client asks of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -172,8 +189,8 @@ pub struct Order {
     pub duration_ns: u64,
     /// Time between interval reports, in nanoseconds; `null` for none.
     pub interval_ns: Option<u64>,
-    /// Whether threads spin on their sockets instead of sleeping in the kernel.
-    pub busy_poll: bool,
+    /// How threads wait for their sockets.
+    pub wait: Wait,
     /// Options of the sockets.
     pub socket: SocketOptions,
 }
@@ -186,6 +203,16 @@ impl Order {
             Workload::Stream { direction: Direction::Both, .. } => self.flows.saturating_mul(2),
             _ => self.flows,
         }
+    }
+
+    /// Whether the work goes on after an error of the network: where a request can get lost, and where every
+    /// transaction makes its own connection.
+    #[must_use]
+    pub fn survives_errors(&self) -> bool {
+        matches!(
+            self.workload,
+            Workload::Transactions { transport: Transport::Udp, .. } | Workload::Connections { .. }
+        )
     }
 
     /// Whether a request leaves only after an earlier response has come. Such a loop slows down with

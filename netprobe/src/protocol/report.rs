@@ -3,6 +3,8 @@
 use meter::{interrupts::InterruptCount, usage::Usage};
 use serde::{Deserialize, Serialize};
 
+use crate::workload::trouble::NetworkErrors;
+
 /// Growth over one interval at the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IntervalReport {
@@ -86,6 +88,9 @@ pub struct EndReport {
     pub tcp: Vec<TcpInfo>,
     /// What became of sends without copying; `null` where there were none.
     pub zerocopy: Option<ZerocopyCount>,
+    /// Errors of the network with which the work went on; `null` where one ends it (streams, and transactions
+    /// over TCP connections that stay open).
+    pub errors: Option<NetworkErrors>,
     /// Sessions that the server had beside this one: their cost is in `usage` and `interrupts` too.
     pub other_sessions: u32,
 }
@@ -104,6 +109,7 @@ impl EndReport {
             sum.completed += more.completed;
             sum.copied += more.copied;
         }
+        self.errors = self.errors.zip(later.errors).map(|(sum, more)| sum.plus(more));
         self.other_sessions = self.other_sessions.max(later.other_sessions);
     }
 }

@@ -73,6 +73,14 @@ impl Door {
                 hello.extend_from_slice(bytes);
                 match <&[u8; hello::LENGTH]>::try_from(hello.as_slice()).map(Hello::decode) {
                     Err(_) => Decision::Wait,
+                    Ok(Err(hello::Malformed::Version(theirs))) => refuse(
+                        Refusal::Unavailable,
+                        format!(
+                            "this server speaks version {} of the protocol, the client version {theirs}: use the \
+                             same netprobe at both ends",
+                            hello::VERSION
+                        ),
+                    ),
                     Ok(Err(_)) => Decision::Hang,
                     Ok(Ok(Hello::Data { cookie, flow })) => Decision::Data { cookie, flow },
                     Ok(Ok(Hello::Control)) => self.challenge(),

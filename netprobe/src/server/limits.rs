@@ -6,7 +6,9 @@ use meter::{
 };
 use serde::Serialize;
 
-use crate::protocol::order::{LARGEST_DATAGRAM, Order, Transport, Workload, distinguishable, tag_bytes};
+use crate::protocol::order::{
+    LARGEST_DATAGRAM, Order, Transport, Wait, Workload, distinguishable, tag_bytes,
+};
 
 /// Limits of a server; a client beyond them is refused with the limit's name.
 #[derive(Clone, Debug, Serialize)]
@@ -47,6 +49,9 @@ impl Limits {
         }
         if order.interval_ns.is_some_and(|interval| interval < SHORTEST_INTERVAL_NS) {
             return Err("an interval must be at least 1 ms".into());
+        }
+        if matches!(order.wait, Wait::Adaptive { spin_ns } if spin_ns > LONGEST_SPIN_NS) {
+            return Err("a thread may spin at most 1 s before it sleeps".into());
         }
         self.check_duration(order)?;
         self.check_buffers(order)?;
@@ -114,6 +119,9 @@ fn check_workload(workload: &Workload) -> Result<(), String> {
 
 /// Most requests of one flow under way.
 pub const MOST_OUTSTANDING: u32 = 1 << 16;
+
+/// Longest spin before a sleep: the stop flag is not looked at meanwhile.
+const LONGEST_SPIN_NS: u64 = SECOND_NS;
 
 /// Shortest interval between two reports: a thousand a second is what a control connection can bear.
 const SHORTEST_INTERVAL_NS: u64 = 1_000_000;

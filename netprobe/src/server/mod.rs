@@ -228,7 +228,8 @@ impl Server {
             }
             return;
         };
-        let Ok(channel) = Channel::new(control, assembler) else {
+        let idle = Duration::from_nanos(self.config.limits.idle_ns);
+        let Ok(channel) = Channel::new(control, assembler, idle) else {
             return self.tally.count(|counts| &mut counts.broken);
         };
         let (config, stop, tally) = (self.config.clone(), self.stop.clone(), Arc::clone(&self.tally));

@@ -10,9 +10,13 @@ use socket2::Socket;
 
 use super::{
     flow::Flow,
-    transfer::{again, read_exact, write_all},
+    transfer::{again, read_exact, send_datagram, write_all},
+    waiting,
 };
-use crate::sys::{self, READABLE, WRITABLE, Waiting};
+use crate::{
+    protocol::order::{Order, Wait},
+    sys::{READABLE, WRITABLE, Waiting},
+};
 
 /// Answers over one TCP connection until `stop` is raised and the socket shut down.
 ///
@@ -22,11 +26,12 @@ pub fn over_tcp(
     (flow, socket): (&Flow, &Socket),
     request: &mut [u8],
     response: &[u8],
-    quick_ack: bool,
+    order: &Order,
     stop: &Stop,
 ) -> io::Result<()> {
+    let (wait, quick_ack) = (order.wait, order.socket.quick_ack);
     while !stop.is_raised() {
-        read_exact(socket, request, stop)?;
+        read_exact(socket, request, wait, stop)?;
         write_all(socket, response, stop)?;
         if quick_ack {
             socket.set_tcp_quickack(true)?;
@@ -37,19 +42,20 @@ pub fn over_tcp(
 }
 
 /// Answers over one UDP socket until `stop` is raised and the socket shut down. `request` has one byte
-/// more than a request, so that a longer datagram is told from it.
+/// more than a request, so that a longer datagram is told from it. Errors of the network are counted.
 ///
 /// # Errors
-/// When the peer is not there any more (ICMP), before `stop` was raised.
+/// When the socket fails otherwise, before `stop` was raised.
 pub fn over_udp(
     (flow, socket): (&Flow, &Socket),
     request: &mut [u8],
     response: &mut [u8],
     tag: usize,
+    wait: Wait,
     stop: &Stop,
 ) -> io::Result<()> {
     while !stop.is_raised() {
-        match answer_datagram(flow, socket, request, response, tag, stop) {
+        match answer_datagram((flow, socket), request, response, tag, wait, stop) {
             Ok(()) => {}
             Err(error) if again(&error) => std::hint::spin_loop(),
             Err(error) => return Err(error),
@@ -61,22 +67,31 @@ pub fn over_udp(
 /// Reads one datagram and answers it, if it is a request.
 #[inline]
 fn answer_datagram(
-    flow: &Flow,
-    mut socket: &Socket,
+    (flow, socket): (&Flow, &Socket),
     request: &mut [u8],
     response: &mut [u8],
     tag: usize,
+    wait: Wait,
     stop: &Stop,
 ) -> io::Result<()> {
-    let count = socket.read(request)?;
+    let count = match waiting::read(socket, request, wait) {
+        Ok(count) => count,
+        Err(error) if again(&error) => return Err(error),
+        Err(error) => return flow.troubles.count(error),
+    };
+    // A UDP socket that was shut down gives empty datagrams: its end, not the peer's doing.
+    if count == 0 && stop.is_raised() {
+        return Ok(());
+    }
     if count != request.len() - 1 {
         flow.stray.add(1);
         return Ok(());
     }
     response[..tag].copy_from_slice(&request[..tag]);
     loop {
-        match socket.write(response) {
-            Ok(_) => break,
+        match send_datagram(flow, socket, response) {
+            Ok(true) => break,
+            Ok(false) => return Ok(()),
             Err(error) if again(&error) && !stop.is_raised() => std::hint::spin_loop(),
             Err(error) => return Err(error),
         }
@@ -132,24 +147,24 @@ impl<'a> Responder<'a> {
         }
     }
 
-    /// Answers until `stop` is raised; looks at the sockets again after `wait_ns` at the latest.
+    /// Answers until `stop` is raised; looks at the sockets again after `longest_ns` at the latest.
     ///
     /// # Errors
     /// When a connection broke, or the peer closed it, before `stop` was raised.
-    pub fn run(&mut self, wait_ns: u64, stop: &Stop) -> io::Result<()> {
+    pub fn run(&mut self, wait: Wait, longest_ns: u64, stop: &Stop) -> io::Result<()> {
         while !stop.is_raised() {
-            sys::poll(&mut self.waiting, wait_ns)?;
+            waiting::poll(&mut self.waiting, wait, longest_ns)?;
             for (lane, waiting) in self.lanes.iter_mut().zip(&mut self.waiting) {
                 if !waiting.happened() {
                     continue;
                 }
                 let served = match self.tag {
                     Some(tag) => answer_datagram(
-                        lane.flow,
-                        lane.socket,
+                        (lane.flow, lane.socket),
                         &mut self.incoming,
                         &mut self.response,
                         tag,
+                        Wait::Spin,
                         stop,
                     ),
                     None => lane.serve(&mut self.incoming, self.request_bytes, &self.response),

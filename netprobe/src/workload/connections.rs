@@ -6,6 +6,7 @@
 use std::{
     io::{self, Read},
     net::{IpAddr, SocketAddr},
+    thread,
     time::Duration,
 };
 
@@ -17,10 +18,17 @@ use super::{
     recorder::Recorder,
     transfer::{again, read_exact, stopped, write_all},
 };
-use crate::{options::LocalOptions, protocol::order::SocketOptions, server::peers::same_host};
+use crate::{
+    options::LocalOptions,
+    protocol::order::{SocketOptions, Wait},
+    server::peers::same_host,
+};
 
 /// Longest wait of one system call before the stop flag is looked at.
 const TICK: Duration = Duration::from_millis(40);
+
+/// Time after an error of the network before the next try: long enough to leave the machine to others.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Longest time that an accepted connection may take for its request, in nanoseconds: a client that says
 /// nothing must not keep the others waiting.
@@ -59,10 +67,11 @@ impl Maker {
 }
 
 /// Makes one transaction after the other until `stop` is raised. The service time is from connect(2) to
-/// the last byte of the response; waiting for the server to close comes after it and before the next.
+/// the last byte of the response; waiting for the server to close comes after it and before the next. A
+/// connection that can't be made or breaks is counted by the kind of its error, and the next one is tried.
 ///
 /// # Errors
-/// When a connection can't be made or breaks, before `stop` was raised.
+/// When a socket fails otherwise (no port left, an option refused), before `stop` was raised.
 pub fn ask(
     flow: &Flow,
     maker: &Maker,
@@ -73,15 +82,29 @@ pub fn ask(
 ) -> io::Result<()> {
     while !stop.is_raised() {
         let begun_ns = clock::now_ns();
-        let socket = maker.connect(stop)?;
-        write_all(&socket, request, stop)?;
-        read_exact(&socket, response, stop)?;
-        let ended_ns = clock::now_ns();
-        await_close(&socket, stop)?;
-        flow.transactions.add(1);
-        recorder.closed(begun_ns, ended_ns);
+        match transact(maker, request, response, stop) {
+            Ok(ended_ns) => {
+                flow.transactions.add(1);
+                recorder.closed(begun_ns, ended_ns);
+            }
+            Err(error) if stop.is_raised() => return Err(error),
+            Err(error) => {
+                flow.troubles.count(error)?;
+                thread::sleep(PAUSE);
+            }
+        }
     }
     Ok(())
+}
+
+/// One transaction on a connection of its own; gives the time of the response's last byte.
+fn transact(maker: &Maker, request: &[u8], response: &mut [u8], stop: &Stop) -> io::Result<u64> {
+    let socket = maker.connect(stop)?;
+    write_all(&socket, request, stop)?;
+    read_exact(&socket, response, Wait::Block, stop)?;
+    let ended_ns = clock::now_ns();
+    await_close(&socket, stop)?;
+    Ok(ended_ns)
 }
 
 /// Waits until the peer has closed.
@@ -112,7 +135,13 @@ pub fn answer(
         let (socket, from) = match listener.accept() {
             Ok(accepted) => accepted,
             Err(error) if again(&error) || error.kind() == io::ErrorKind::ConnectionAborted => continue,
-            Err(error) => return Err(error),
+            Err(error) if stop.is_raised() => return Err(error),
+            // What accept(2) passes on from the network, and want of descriptors: the next one may be fine.
+            Err(error) => {
+                flow.troubles.count(error)?;
+                thread::sleep(PAUSE);
+                continue;
+            }
         };
         let is_peer = from.as_socket().is_some_and(|from| same_host(from.ip(), peer));
         if is_peer && answer_one(&socket, request, response, stop).is_ok() {

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr};
 use meter::{control::Stop, counter::Counter};
 use socket2::Socket;
 
+use super::trouble::Troubles;
 use crate::{
     protocol::{
         order::{Direction, Order, Transport, Workload},
@@ -81,6 +82,8 @@ pub struct Flow {
     /// Datagrams and connections that belong to no transaction: duplicates, answers that came too
     /// late, strangers.
     pub stray: Counter,
+    /// Errors of the network with which the work goes on.
+    pub troubles: Troubles,
     /// Sends with MSG_ZEROCOPY that the kernel has completed.
     pub zerocopy_completed: Counter,
     /// Those of them that it copied after all.
@@ -99,6 +102,7 @@ impl Flow {
             transactions: Counter::default(),
             lost: Counter::default(),
             stray: Counter::default(),
+            troubles: Troubles::default(),
             zerocopy_completed: Counter::default(),
             zerocopy_copied: Counter::default(),
         }

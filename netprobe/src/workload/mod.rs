@@ -13,6 +13,8 @@ pub mod recorder;
 pub mod stream;
 mod task;
 pub mod transfer;
+pub mod trouble;
+pub mod waiting;
 pub mod window;
 
 use std::{

@@ -15,8 +15,12 @@ use super::{
     in_flight::{InFlight, Sent},
     recorder::Recorder,
     transfer::again,
+    waiting,
 };
-use crate::sys::{self, READABLE, WRITABLE, Waiting};
+use crate::{
+    protocol::order::Wait,
+    sys::{READABLE, WRITABLE, Waiting},
+};
 
 /// Longest sleep, in nanoseconds, before the stop flag is looked at again.
 const TICK_NS: u64 = 20_000_000;
@@ -74,7 +78,7 @@ pub struct Pipeline<'a> {
     waiting: Vec<Waiting<'a>>,
     shape: Shape,
     timing: Timing,
-    busy_poll: bool,
+    wait: Wait,
     request: Vec<u8>,
     incoming: Vec<u8>,
 }
@@ -82,7 +86,7 @@ pub struct Pipeline<'a> {
 impl<'a> Pipeline<'a> {
     /// A worker on `flows`.
     #[must_use]
-    pub fn new(flows: &[(&'a Flow, &'a Socket)], shape: Shape, timing: Timing, busy_poll: bool) -> Self {
+    pub fn new(flows: &[(&'a Flow, &'a Socket)], shape: Shape, timing: Timing, wait: Wait) -> Self {
         let window = match shape.tag {
             None => (shape.outstanding as usize).next_power_of_two(),
             Some(tag) => {
@@ -104,7 +108,7 @@ impl<'a> Pipeline<'a> {
             waiting: flows.iter().map(|&(_, socket)| Waiting::new(socket.as_fd(), READABLE)).collect(),
             shape,
             timing,
-            busy_poll,
+            wait,
             request: vec![0x5a; shape.request_bytes],
             incoming: vec![0x5a; incoming],
         }
@@ -202,7 +206,7 @@ impl<'a> Pipeline<'a> {
             let due_ns = start_ns + schedule.peek();
             wait_ns = due_ns.saturating_sub(*margin_ns).saturating_sub(clock::now_ns()).min(TICK_NS);
         }
-        if self.busy_poll {
+        if self.wait == Wait::Spin {
             wait_ns = 0;
         }
         // With one flow, reading is as good a look as asking whether there is something to read.
@@ -213,7 +217,7 @@ impl<'a> Pipeline<'a> {
         for (lane, waiting) in self.lanes.iter().zip(&mut self.waiting) {
             waiting.set_events(if lane.unsent > 0 { READABLE | WRITABLE } else { READABLE });
         }
-        sys::poll(&mut self.waiting, wait_ns).map(drop)
+        waiting::poll(&mut self.waiting, self.wait, wait_ns)
     }
 
     fn receive(&mut self, recorder: &mut Recorder<'_>) -> io::Result<()> {
@@ -248,7 +252,9 @@ impl Lane<'_> {
         match socket.write(request) {
             Ok(count) => self.unsent = request.len() - count,
             Err(error) if again(&error) => return Ok(false),
-            Err(error) => return Err(error),
+            Err(error) if tag.is_none() => return Err(error),
+            // A datagram that the network refuses is a request that gets no response: lost.
+            Err(error) => self.flow.troubles.count(error)?,
         }
         self.in_flight.push(sent);
         Ok(true)
@@ -269,10 +275,11 @@ impl Lane<'_> {
     fn receive(&mut self, incoming: &mut [u8], shape: Shape, recorder: &mut Recorder<'_>) -> io::Result<()> {
         let mut socket = self.socket;
         let count = match socket.read(incoming) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) if shape.tag.is_none() => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => count,
             Err(error) if again(&error) => return Ok(()),
-            Err(error) => return Err(error),
+            Err(error) if shape.tag.is_none() => return Err(error),
+            Err(error) => return self.flow.troubles.count(error),
         };
         let now_ns = clock::now_ns();
         if let Some(tag) = shape.tag {

@@ -23,7 +23,7 @@ use super::{
     stream::Pump,
 };
 use crate::{
-    protocol::order::{Order, Pace, Transport, Workload, tag_bytes},
+    protocol::order::{Order, Pace, Transport, Wait, Workload, tag_bytes},
     sys::{READABLE, WRITABLE, Waiting},
 };
 
@@ -56,7 +56,6 @@ enum Kind<'a> {
         flow: Connected<'a>,
         request: Vec<u8>,
         response: Vec<u8>,
-        quick_ack: bool,
     },
     AskUdp {
         flow: Connected<'a>,
@@ -75,7 +74,6 @@ enum Kind<'a> {
         flow: Connected<'a>,
         request: Vec<u8>,
         response: Vec<u8>,
-        quick_ack: bool,
     },
     AnswerUdp {
         flow: Connected<'a>,
@@ -85,7 +83,6 @@ enum Kind<'a> {
     },
     AnswerMany {
         responder: Responder<'a>,
-        wait_ns: u64,
     },
     Accept {
         flow: Connected<'a>,
@@ -169,7 +166,7 @@ impl<'a> Kind<'a> {
             }
         }
         if let [flow] = flows[..] {
-            set_blocking(&flows, !order.busy_poll)?;
+            set_blocking(&flows, order.wait != Wait::Spin)?;
             return Ok(Self::Stream { pump, flow });
         }
         set_blocking(&flows, false)?;
@@ -187,13 +184,10 @@ impl<'a> Kind<'a> {
         };
         let tag = tag_bytes(request_bytes, response_bytes);
         if let ([flow], 1, None) = (flows, outstanding, pace) {
-            set_blocking(flows, !order.busy_poll)?;
+            set_blocking(flows, order.wait != Wait::Spin)?;
             let request = buffer(request_bytes);
             return Ok(match transport {
-                Transport::Tcp => {
-                    let quick_ack = order.socket.quick_ack;
-                    Self::AskTcp { flow: *flow, request, response: buffer(response_bytes), quick_ack }
-                }
+                Transport::Tcp => Self::AskTcp { flow: *flow, request, response: buffer(response_bytes) },
                 Transport::Udp => {
                     let timeout = Some(Duration::from_nanos(ask::LOST_AFTER_NS));
                     flow.1
@@ -212,7 +206,7 @@ impl<'a> Kind<'a> {
             outstanding,
         };
         let timing = pace.as_ref().map_or(Timing::Closed, |pace| timing(pace, worker, order));
-        Ok(Self::AskMany(Box::new(Pipeline::new(flows, shape, timing, order.busy_poll))))
+        Ok(Self::AskMany(Box::new(Pipeline::new(flows, shape, timing, order.wait))))
     }
 
     fn answer(order: &Order, flows: &[Connected<'a>]) -> Result<Self> {
@@ -222,19 +216,16 @@ impl<'a> Kind<'a> {
         let tag = tag_bytes(request_bytes, response_bytes);
         let response = buffer(response_bytes);
         if let [flow] = *flows {
-            set_blocking(flows, !order.busy_poll)?;
-            let quick_ack = order.socket.quick_ack;
+            set_blocking(flows, order.wait != Wait::Spin)?;
             return Ok(match transport {
-                Transport::Tcp => {
-                    Self::AnswerTcp { flow, request: buffer(request_bytes), response, quick_ack }
-                }
+                Transport::Tcp => Self::AnswerTcp { flow, request: buffer(request_bytes), response },
                 Transport::Udp => Self::AnswerUdp { flow, request: buffer(request_bytes + 1), response, tag },
             });
         }
         set_blocking(flows, false)?;
         let tag = (transport == Transport::Udp).then_some(tag);
         let responder = Responder::new(flows, request_bytes as usize, response, tag);
-        Ok(Self::AnswerMany { responder, wait_ns: sleep_ns(order) })
+        Ok(Self::AnswerMany { responder })
     }
 
     fn work(
@@ -250,23 +241,23 @@ impl<'a> Kind<'a> {
             (Self::Streams { pump, flows, waiting, wait_ns }, _) => {
                 pump.run_many(flows, waiting, *wait_ns, stop)
             }
-            (Self::AskTcp { flow, request, response, quick_ack }, Some(recorder)) => {
-                ask::over_tcp(*flow, request, response, *quick_ack, recorder, stop)
+            (Self::AskTcp { flow, request, response }, Some(recorder)) => {
+                ask::over_tcp(*flow, request, response, work.order, recorder, stop)
             }
             (Self::AskUdp { flow, request, response, tag }, Some(recorder)) => {
-                ask::over_udp(*flow, request, response, *tag, recorder, stop)
+                ask::over_udp(*flow, request, response, *tag, work.order.wait, recorder, stop)
             }
             (Self::AskMany(pipeline), Some(recorder)) => pipeline.run(start_ns, recorder, stop),
             (Self::Connect { flow, maker, request, response }, Some(recorder)) => {
                 connections::ask(flow, maker, request, response, recorder, stop)
             }
-            (Self::AnswerTcp { flow, request, response, quick_ack }, _) => {
-                answer::over_tcp(*flow, request, response, *quick_ack, stop)
+            (Self::AnswerTcp { flow, request, response }, _) => {
+                answer::over_tcp(*flow, request, response, work.order, stop)
             }
             (Self::AnswerUdp { flow, request, response, tag }, _) => {
-                answer::over_udp(*flow, request, response, *tag, stop)
+                answer::over_udp(*flow, request, response, *tag, work.order.wait, stop)
             }
-            (Self::AnswerMany { responder, wait_ns }, _) => responder.run(*wait_ns, stop),
+            (Self::AnswerMany { responder }, _) => responder.run(work.order.wait, TICK_NS, stop),
             (Self::Accept { flow, request, response }, _) => {
                 connections::answer(*flow, work.peer, request, response, stop)
             }
@@ -290,7 +281,7 @@ fn set_blocking(flows: &[Connected<'_>], blocking: bool) -> Result<()> {
 }
 
 fn sleep_ns(order: &Order) -> u64 {
-    if order.busy_poll { 0 } else { TICK_NS }
+    if order.wait == Wait::Spin { 0 } else { TICK_NS }
 }
 
 fn maker(work: &Work<'_>, address: SocketAddr) -> Maker {
@@ -304,7 +295,7 @@ fn timing(pace: &Pace, worker: Worker, order: &Order) -> Timing {
     let arrivals = if pace.poisson { Arrivals::Poisson } else { Arrivals::Fixed };
     let schedule = Schedule::fixed(pace.intended_load_per_s, SECOND_NS * of);
     let offset_ns = index * SECOND_NS / pace.intended_load_per_s.max(1);
-    let margin_ns = if order.busy_poll { u64::MAX } else { Waiter::calibrate().margin_ns };
+    let margin_ns = if order.wait == Wait::Spin { u64::MAX } else { Waiter::calibrate().margin_ns };
     let schedule = schedule.with_arrivals(arrivals, pace.seed.wrapping_add(index));
     Timing::Paced { schedule, offset_ns, turn: 0, margin_ns }
 }

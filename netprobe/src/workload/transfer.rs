@@ -1,9 +1,12 @@
 //! Whole requests and responses over a socket that blocks or spins.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use meter::control::Stop;
 use socket2::Socket;
+
+use super::{flow::Flow, waiting};
+use crate::protocol::order::Wait;
 
 /// What an operation gives when it ended because `stop` was raised.
 pub fn stopped() -> io::Error {
@@ -38,10 +41,10 @@ pub fn write_all(mut socket: &Socket, bytes: &[u8], stop: &Stop) -> io::Result<(
 /// # Errors
 /// `UnexpectedEof` when the peer closed; when the connection broke, or `stop` was raised while it spun.
 #[inline]
-pub fn read_exact(mut socket: &Socket, bytes: &mut [u8], stop: &Stop) -> io::Result<()> {
+pub fn read_exact(socket: &Socket, bytes: &mut [u8], wait: Wait, stop: &Stop) -> io::Result<()> {
     let mut done = 0;
     while done < bytes.len() {
-        match socket.read(&mut bytes[done..]) {
+        match waiting::read(socket, &mut bytes[done..], wait) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => done += count,
             Err(error) if again(&error) && !stop.is_raised() => std::hint::spin_loop(),
@@ -49,4 +52,21 @@ pub fn read_exact(mut socket: &Socket, bytes: &mut [u8], stop: &Stop) -> io::Res
         }
     }
     Ok(())
+}
+
+/// Sends one datagram; says whether the kernel took it. An error may be that of an earlier one (ICMP tells of it
+/// late), so it is counted and this one tried again, once.
+///
+/// # Errors
+/// `WouldBlock` and `Interrupted`, and what is no error of the network.
+#[inline]
+pub fn send_datagram(flow: &Flow, mut socket: &Socket, bytes: &[u8]) -> io::Result<bool> {
+    for _ in 0..2 {
+        match socket.write(bytes) {
+            Ok(_) => return Ok(true),
+            Err(error) if again(&error) => return Err(error),
+            Err(error) => flow.troubles.count(error)?,
+        }
+    }
+    Ok(false)
 }

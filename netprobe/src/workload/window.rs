@@ -7,7 +7,10 @@ use meter::{
     usage::UsageMeter,
 };
 
-use super::flow::{Flow, Role, tcp_info_of};
+use super::{
+    flow::{Flow, Role, tcp_info_of},
+    trouble::NetworkErrors,
+};
 use crate::protocol::{
     order::{Order, SendWith, Workload},
     report::{EndReport, ZerocopyCount},
@@ -26,6 +29,8 @@ pub struct Moved {
     pub lost: u64,
     /// Datagrams and connections that belong to no transaction.
     pub stray: u64,
+    /// Errors of the network with which the work went on.
+    pub errors: NetworkErrors,
 }
 
 impl Moved {
@@ -38,6 +43,7 @@ impl Moved {
             transactions: sum.transactions + flow.transactions.value(),
             lost: sum.lost + flow.lost.value(),
             stray: sum.stray + flow.stray.value(),
+            errors: sum.errors.plus(flow.troubles.errors()),
         })
     }
 
@@ -50,6 +56,7 @@ impl Moved {
             transactions: self.transactions - earlier.transactions,
             lost: self.lost - earlier.lost,
             stray: self.stray - earlier.stray,
+            errors: self.errors.since(earlier.errors),
         }
     }
 }
@@ -102,6 +109,7 @@ impl Window {
             interrupts: self.interrupts.read()?,
             tcp: tcp_info_of(flows, order),
             zerocopy: zerocopy(flows, order),
+            errors: order.survives_errors().then_some(moved.errors),
             other_sessions: 0,
         };
         Ok((report, moved))

@@ -1,6 +1,8 @@
 //! A server and clients, as real processes.
 #![allow(dead_code)] // Each test file uses its part.
 
+pub mod pair;
+pub mod talk;
 pub mod tun;
 
 use std::{

@@ -75,9 +75,7 @@ pub fn ensure_root(folder: &Folder) -> Result<PathBuf> {
         .arg(format!("--cache-dir={}", cache.display()))
         .args(["--variant=minbase", &format!("--include={PACKAGES}"), &suite])
         .arg(&part)
-        .arg(&mirror)
-        // The lab makes the initial file systems that it boots itself.
-        .env("INITRD", "No");
+        .arg(&mirror);
     let said = run(&mut command, &[], LONG)?;
     fs::write(folder.path("debootstrap.log"), &said.stdout)?;
     if said.code != Some(0) {
