@@ -102,15 +102,36 @@ impl Schedule {
         slot
     }
 
-    /// Takes every slot due before `until_ns`, at most `limit` of them, and gives their number.
+    /// Takes every slot due before `until_ns`, at most `limit` of them, and gives their number. With equal gaps
+    /// that takes the same time however many they are.
     #[inline]
     pub fn skip_until(&mut self, until_ns: u64, limit: u64) -> u64 {
         let mut taken = 0;
+        if self.poisson.is_none()
+            && let Some((slots, advanced)) = self.jump(until_ns).filter(|(slots, _)| *slots <= limit)
+        {
+            (taken, *self) = (slots, advanced);
+        }
         while taken < limit && self.peek() < until_ns {
             self.take();
             taken += 1;
         }
         taken
+    }
+
+    /// How many slots of equal gaps are due before `until_ns`, and the schedule behind them.
+    fn jump(&self, until_ns: u64) -> Option<(u64, Self)> {
+        let operations = u128::from(self.operations);
+        let exact = |whole: u64, remainder: u64| u128::from(whole) * operations + u128::from(remainder);
+        let (now, step) =
+            (exact(self.whole_ns, self.remainder), exact(self.step_whole_ns, self.step_remainder));
+        let bursts = exact(until_ns, 0).checked_sub(now)?.div_ceil(step.max(1));
+        let slots = bursts.checked_sub(1)?.checked_mul(self.burst.into())? + u128::from(self.left_in_burst);
+        let then = now.checked_add(bursts.checked_mul(step)?)?;
+        let whole_ns = u64::try_from(then / operations).ok()?;
+        let remainder = (then % operations) as u64;
+        let advanced = Self { whole_ns, remainder, left_in_burst: self.burst, ..self.clone() };
+        Some((u64::try_from(slots).ok()?, advanced))
     }
 
     #[inline]
@@ -154,10 +175,41 @@ mod tests {
         }
 
         #[test]
+        fn a_jump_is_the_same_as_single_steps(
+            operations in 1_u64..1_000_000, per_ns in 1_u64..1_000_000_000, burst in 1_u64..9, taken in 0_usize..20,
+            until_ns in 0_u64..3_000_000
+        ) {
+            let mut jumping = Schedule::bursts(operations, per_ns, burst);
+            for _ in 0..taken {
+                jumping.take();
+            }
+            let mut stepping = jumping.clone();
+            let mut steps = 0;
+            while steps < 5000 && stepping.peek() < until_ns {
+                stepping.take();
+                steps += 1;
+            }
+            if steps < 5000 {
+                prop_assert_eq!(jumping.skip_until(until_ns, u64::MAX), steps);
+                for _ in 0..20 {
+                    prop_assert_eq!(jumping.take(), stepping.take());
+                }
+            }
+        }
+
+        #[test]
         fn bursts_keep_the_mean_rate(burst in 1_u64..64) {
             let in_one_second = Schedule::bursts(64_000, 1_000_000_000, burst).skip_until(1_000_000_000, u64::MAX);
             prop_assert_eq!(in_one_second, 64_000_u64.div_ceil(burst) * burst);
         }
+    }
+
+    #[test]
+    fn a_load_beyond_all_reason_is_skipped_at_once() {
+        let mut schedule = Schedule::fixed(1_000_000_000_000_000_000, 1);
+        assert_eq!(schedule.skip_until(10, u64::MAX), 10_000_000_000_000_000_000);
+        assert_eq!(schedule.peek(), 10);
+        assert_eq!(schedule.skip_until(u64::MAX, 5), 5, "no more than the limit");
     }
 
     #[test]

@@ -262,7 +262,7 @@ impl SendArgs {
         }?;
         let poisson = self.arrivals == "poisson";
         match base {
-            Load::Paced(pace) => Ok(Load::Paced(Pace { burst: self.burst, poisson, ..pace })),
+            Load::Paced(pace) => Pace { burst: self.burst, poisson, ..pace }.check().map(Load::Paced),
             Load::Unlimited if poisson || self.burst > 1 => Err(Error::bad_arguments(
                 "bursts and Poisson arrivals need a load; pass --load, --gap or --burst-period",
             )),

@@ -184,6 +184,17 @@ mod tests {
                 } else {
                     &ip[8..40]
                 };
+                let there: SocketAddr = format!("{target}:5010").parse().unwrap();
+                let octets = match there.ip() {
+                    std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
+                    std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
+                };
+                prop_assert!(addresses.ends_with(&octets), "the target's address");
+                let field = |at: usize| u16::from_be_bytes([udp[at], udp[at + 1]]);
+                prop_assert_eq!((field(0), field(2), field(4)), (port, 5010, (UDP + size) as u16));
+                let mut payload = vec![FILLER; size];
+                payload::stamp(&mut payload, sequence, intended, Origin { clock: 7, run: 9 });
+                prop_assert_eq!(&udp[UDP..], &payload[..], "the payload is that of the other methods");
                 let pseudo = sum(addresses) + udp.len() as u32 + u32::from(UDP_PROTOCOL);
                 prop_assert_eq!(fold(pseudo + sum(udp)), 0xffff, "UDP over {} bytes", size);
             }

@@ -52,6 +52,9 @@ pub enum Load {
     Paced(Pace),
 }
 
+/// Most datagrams per second that can be timed: clocks count nanoseconds, and a random gap takes ten to draw.
+const FASTEST: (f64, f64) = (1e9, 1e8);
+
 /// A schedule of intended times: `datagrams` in every `per_ns`, exactly, over all workers together.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -82,6 +85,22 @@ impl Pace {
             ));
         };
         Ok(Self { datagrams, per_ns, burst: 1, poisson: false })
+    }
+
+    /// Refuses what no clock can time.
+    ///
+    /// # Errors
+    /// Above 10^9 datagrams per second, or 10^8 with Poisson arrivals (exit code 2).
+    pub fn check(self) -> Result<Self> {
+        let fastest = if self.poisson { FASTEST.1 } else { FASTEST.0 };
+        if self.pps() <= fastest {
+            return Ok(self);
+        }
+        Err(Error::bad_arguments(format!(
+            "an intended load of {} can't be timed, {} is the most; pass --load unlimited",
+            units::si(self.pps(), "packets/s"),
+            units::si(fastest, "packets/s")
+        )))
     }
 
     /// Datagrams per second.
@@ -182,6 +201,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_text_is_a_load_that_can_be_timed_or_refused(text in "[0-9.]{1,25}[kMGTx]?(pps|bps|bit/s|)|\\PC*") {
+            let load = text.parse::<TypedLoad>().ok().map(|load| load.resolve(&Sizes::Fixed(64)));
+            if let Some(Ok(Load::Paced(pace))) = load {
+                prop_assert!(pace.datagrams > 0 && pace.per_ns > 0 && pace.pps().is_finite());
+                for workers in [1, 3] {
+                    let (mut schedule, offset) = pace.schedule(workers - 1, workers, 1);
+                    prop_assert_eq!(schedule.peek(), 0);
+                    schedule.take();
+                    let _ = schedule.peek().saturating_add(offset);
+                }
+            }
+        }
+
         #[test]
         fn the_workers_together_send_what_one_would(rate in 1_u64..1_000_000, workers in 1_usize..9) {
             let pace = Pace::new(rate.into(), 1_000_000_000).unwrap();

@@ -40,6 +40,8 @@ pub struct Link {
     pub address: Option<[u8; 6]>,
     /// Largest IP packet, in bytes.
     pub mtu_bytes: u32,
+    /// Transmit queues that it was made with; not all of them need be in use.
+    pub transmit_queues: u32,
     /// Frames and bytes since it was made.
     pub counters: LinkCounters,
 }
@@ -239,6 +241,7 @@ fn parse_link(answer: &[u8]) -> Link {
         name: text(libc::IFLA_IFNAME),
         address: hardware.and_then(|bytes| bytes.first_chunk()).copied(),
         mtu_bytes: find(attributes, libc::IFLA_MTU).and_then(number).unwrap_or(0),
+        transmit_queues: find(attributes, libc::IFLA_NUM_TX_QUEUES).and_then(number).unwrap_or(1),
         counters: LinkCounters {
             rx_frames: counter(0),
             tx_frames: counter(1),

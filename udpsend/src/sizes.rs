@@ -204,6 +204,14 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_text_is_read_or_refused(text in "[-:,0-9a-z ]{0,24}|\\PC*") {
+            if let Ok(sizes) = text.parse::<Sizes>() {
+                prop_assert!(1 <= sizes.smallest() && sizes.largest() <= LARGEST_PAYLOAD);
+                prop_assert_eq!(sizes.to_string().parse::<Sizes>(), Ok(sizes));
+            }
+        }
+
+        #[test]
         fn what_is_shown_can_be_typed_again(mix in proptest::collection::vec((1..=LARGEST_PAYLOAD, 1_u32..1000), 1..6)) {
             let sizes = Sizes::Mix(mix);
             prop_assert_eq!(sizes.to_string().parse::<Sizes>(), Ok(sizes));

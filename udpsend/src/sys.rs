@@ -60,6 +60,30 @@ pub fn if_nametoindex(name: &CStr) -> Option<u32> {
     (index != 0).then_some(index)
 }
 
+/// How many transmit queues of the interface of that name are in use (ETHTOOL_GCHANNELS,
+/// include/uapi/linux/ethtool.h), those that receive as well included.
+///
+/// # Errors
+/// `EOPNOTSUPP` when the driver does not tell, `ENODEV` when there is no such interface.
+pub fn transmit_channels(fd: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
+    const SIOCETHTOOL: u32 = 0x8946;
+    const ETHTOOL_GCHANNELS: u32 = 0x3c;
+    // struct ethtool_channels: cmd, four maxima, then the counts of rx, tx, other, combined.
+    let mut channels = [0_u32; 9];
+    channels[0] = ETHTOOL_GCHANNELS;
+    // SAFETY: ifreq is plain data for which all-zero bytes are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays the NUL.
+    let room = request.ifr_name.len() - 1;
+    for (place, byte) in request.ifr_name[..room].iter_mut().zip(name.bytes()) {
+        *place = byte as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = channels.as_mut_ptr().cast();
+    // SAFETY: the request points to a whole ethtool_channels, which the kernel fills in.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(channels[6] + channels[8]) }
+}
+
 /// How many datagrams the kernel dropped at this socket because its buffer was full, since it was
 /// made, modulo 2^32: the field `SK_MEMINFO_DROPS` of `SO_MEMINFO` (Linux 4.12), the same counter
 /// that SO_RXQ_OVFL delivers, but readable when nothing arrives any more.

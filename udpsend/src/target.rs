@@ -114,6 +114,16 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_leads_to_a_place_that_is_never_flooded(text in "\\[?[0-9a-f.:]{0,24}(%[a-z0-9]{0,3})?\\]?:[0-9]{0,6}") {
+            if let Ok(target) = resolve(&text, true) {
+                let ip = target.ip().to_canonical();
+                proptest::prop_assert!(!ip.is_multicast() && !ip.is_unspecified() && target.port() != 0);
+            }
+        }
+    }
+
     #[test]
     fn a_scope_may_be_a_name() {
         let address = resolve("[fe80::1%lo]:9", false).unwrap();

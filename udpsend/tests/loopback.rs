@@ -127,7 +127,7 @@ fn refused_sends_are_errors_of_their_kind_and_not_sent() {
     let sink = HERE.sink("--listen 127.0.0.1:0");
     let port = sink.port();
     let mut command = HERE.command(env!("CARGO_BIN_EXE_udpsend"));
-    let args = format!("127.0.0.1:{port} --load 1kpps --duration 700ms --json --method send");
+    let args = format!("127.0.0.1:{port} --load 1kpps --duration 700ms --catch-up 10s --json --method send");
     let sender = lab::Running::start(&mut command, &args);
     std::thread::sleep(std::time::Duration::from_millis(200));
     sink.signal("KILL");
@@ -262,6 +262,9 @@ fn what_is_wrong_is_said_before_anything_is_sent() {
         ("127.0.0.1:9 --size 0", 2, "payload size"),
         ("127.0.0.1:9 --size 65508", 2, "payload size"),
         ("127.0.0.1:9 --load fast", 2, "50kpps"),
+        ("127.0.0.1:9 --load 1000000000000Mbps", 2, "can't be timed"),
+        ("127.0.0.1:9 --load 200Mpps --arrivals poisson", 2, "can't be timed"),
+        ("127.0.0.1:9 --burst 4000000000 --burst-period 1us", 2, "can't be timed"),
         ("127.0.0.1:9 --load 0pps", 2, "above 0"),
         ("127.0.0.1:9 --gap 0s", 2, "above 0"),
         ("127.0.0.1:9 --burst 0", 2, "--burst"),

@@ -184,3 +184,61 @@ fn kernel_pacing_is_refused_without_its_queueing_discipline() {
         eprintln!("skipped: this kernel has no fq");
     }
 }
+
+#[test]
+fn each_thread_of_xdp_has_a_queue_of_its_own() {
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    if cpus < 2 {
+        eprintln!("skipped: a single CPU");
+        return;
+    }
+    let args = format!(
+        "{RECEIVER}:5010 --method xdp --cpus 0-1 --flows 4 --datagrams 4000 --load 40kpps --catch-up 10s"
+    );
+    let Some(lab) = Lab::with("numtxqueues 2 numrxqueues 2") else { return };
+    let sink = lab.receiver.sink("--listen 5010");
+    let sent = lab.sender.udpsend(&args);
+    if sent.code == Some(3) {
+        eprintln!("skipped: {}", sent.stderr);
+    } else {
+        assert_eq!(sent.code, Some(0), "{}", sent.stderr);
+        let arrived = sink.finish();
+        assert_eq!(count(sent.summary(), "sent_datagrams"), 4000);
+        assert_eq!(count(arrived.summary(), "delivered_datagrams"), 4000, "{}", arrived.summary());
+        assert_eq!(count(arrived.summary(), "lost_datagrams"), 0);
+        assert_eq!(count(arrived.summary(), "flows"), 4);
+        let tc = lab.sender.shell("ethtool -l vs 2>/dev/null || true");
+        assert!(tc.is_empty() || tc.contains("TX:\t\t2"), "both queues are in use: {tc}");
+    }
+    drop(lab);
+    let Some(lab) = Lab::with("numtxqueues 1 numrxqueues 1") else { return };
+    let refused = lab.sender.udpsend(&args);
+    assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+    for hint in ["2 threads", "vs has 1", "--cpus", "ethtool -L vs tx 2"] {
+        assert!(refused.stderr.contains(hint), "{hint}: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn xdp_runs_follow_one_another_at_once_and_two_at_a_time_are_refused() {
+    let Some(lab) = Lab::new() else { return };
+    let args = format!("{RECEIVER}:5010 --method xdp --datagrams 100 --load 100kpps");
+    for run in 0..6 {
+        let sent = lab.sender.udpsend(&args);
+        if sent.code == Some(3) && run == 0 {
+            eprintln!("skipped: {}", sent.stderr);
+            return;
+        }
+        assert_eq!(sent.code, Some(0), "run {run}: {}", sent.stderr);
+    }
+    let mut command = lab.sender.command(env!("CARGO_BIN_EXE_udpsend"));
+    let first = lab::Running::start(
+        &mut command,
+        &format!("{RECEIVER}:5010 --json --method xdp --load 1kpps --duration 60s"),
+    );
+    let second = lab.sender.udpsend(&args);
+    assert_eq!(second.code, Some(3), "{}", second.stderr);
+    assert!(second.stderr.contains("queue 0 of vs"), "{}", second.stderr);
+    first.signal("INT");
+    assert_eq!(first.finish().code, Some(0));
+}

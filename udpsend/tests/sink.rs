@@ -83,9 +83,9 @@ fn more_flows_than_it_can_follow_make_the_result_untrusted() {
 #[test]
 fn what_a_bad_network_does_is_found_again() {
     const DATAGRAMS: u64 = 2000;
-    let sink = HERE.sink("--listen 127.0.0.1:0 --idle 1s");
+    let sink = HERE.sink("--listen 127.0.0.1:0 --idle 20s");
     let relay = UdpSocket::bind("127.0.0.1:0").unwrap();
-    relay.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    relay.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let (relay_port, sink_port) = (relay.local_addr().unwrap().port(), sink.port());
     let relaying = std::thread::spawn(move || {
         let mut held: Option<Vec<u8>> = None;
@@ -123,7 +123,7 @@ fn what_a_bad_network_does_is_found_again() {
         .udpsend(&format!("127.0.0.1:{relay_port} --datagrams {DATAGRAMS} --load 10kpps --method sendmmsg"));
     assert_eq!(count(sent.summary(), "sent_datagrams"), DATAGRAMS);
     let (lost, duplicated, swapped) = relaying.join().unwrap();
-    let arrived = sink.finish();
+    let arrived = sink.stop();
     let arrived = arrived.summary();
     assert!(lost > 100 && duplicated > 100 && swapped > 80);
     assert_eq!(count(arrived, "lost_datagrams"), lost);
@@ -135,9 +135,9 @@ fn what_a_bad_network_does_is_found_again() {
 #[test]
 fn a_known_delay_is_found_again() {
     const DELAY: Duration = Duration::from_millis(20);
-    let sink = HERE.sink("--listen 127.0.0.1:0 --idle 1s");
+    let sink = HERE.sink("--listen 127.0.0.1:0 --idle 20s");
     let relay = UdpSocket::bind("127.0.0.1:0").unwrap();
-    relay.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    relay.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let (relay_port, sink_port) = (relay.local_addr().unwrap().port(), sink.port());
     let relaying = std::thread::spawn(move || {
         let mut buffer = [0; 2000];
@@ -151,7 +151,7 @@ fn a_known_delay_is_found_again() {
     });
     HERE.udpsend(&format!("127.0.0.1:{relay_port} --datagrams 20 --gap 100ms --method send"));
     relaying.join().unwrap();
-    let arrived = sink.finish();
+    let arrived = sink.stop();
     let arrived = arrived.summary();
     let at_least = |record: &serde_json::Value, key: &str, ms: u64| {
         let found = count(record, key);

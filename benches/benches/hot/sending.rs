@@ -46,7 +46,7 @@ pub fn benchmarks(criterion: &mut Criterion) {
     for method in METHODS {
         let options = SocketOptions::default();
         let flow = Flow::open(target, 0, &options).expect("a socket can be had");
-        let opened = method::open(method, vec![flow], Origin::here(), &config(method, target, options));
+        let opened = method::open(method, vec![flow], Origin::here(), &config(method, target, options), 0);
         let mut transmit = match opened {
             Ok(transmit) => transmit,
             Err(error) => {

@@ -1,7 +1,9 @@
 //! `io_uring`: a batch of sends through a ring, one system call for all (io_uring(7)).
 //!
-//! Every send of a batch has completed when [`Transmit::transmit`] returns, so the buffers are free
-//! again. Zero-copy sends are not used: on a virtual link the receiver copies the pages after all, and
+//! The sends of a batch are linked: when one is refused the kernel gives up those behind it, so that
+//! numbers stay without a gap. Of a batch only one completion is asked for, that of the last send or of
+//! the refused one (IOSQE_CQE_SKIP_SUCCESS, Linux 5.17). When it is there, every send has ended or will
+//! not begin, so the buffers are free again. Zero-copy sends are not used: on a virtual link the receiver copies the pages after all, and
 //! below some kilobytes the second completion costs more than the copy.
 #![allow(unsafe_code)] // Ring entries point into buffers that this file owns.
 
@@ -10,7 +12,7 @@ use std::{
     os::fd::{AsRawFd, RawFd},
 };
 
-use io_uring::{IoUring as Ring, opcode, types};
+use io_uring::{IoUring as Ring, opcode, squeue::Flags, types};
 use meter::{Error, Result};
 
 use crate::{
@@ -27,6 +29,8 @@ pub struct IoUring {
     payloads: Vec<u8>,
     stride: usize,
     batch_size: usize,
+    /// Number of the present batch, which its completion carries.
+    batches: u32,
 }
 
 const CACHE_LINE: usize = 64;
@@ -45,12 +49,13 @@ impl IoUring {
             .map_err(|error| unavailable("register sockets with an io_uring", error))?;
         let stride = largest.next_multiple_of(CACHE_LINE);
         let payloads = vec![FILLER; stride * batch_size];
-        Ok(Self { ring, flows, origin, payloads, stride, batch_size })
+        Ok(Self { ring, flows, origin, payloads, stride, batch_size, batches: 0 })
     }
 
     /// Puts the batch into the submission queue.
     fn push(&mut self, flow: usize, batch: &[Datagram]) {
         let (origin, stride) = (self.origin, self.stride);
+        let (number, last) = (u64::from(self.batches) << 32, batch.len() - 1);
         let mut queue = self.ring.submission();
         for (slot, (datagram, payload)) in
             batch.iter().zip(self.payloads.chunks_exact_mut(stride)).enumerate()
@@ -60,9 +65,10 @@ impl IoUring {
             let entry = opcode::Send::new(types::Fixed(flow as u32), payload.as_ptr(), payload.len() as u32)
                 .flags(libc::MSG_DONTWAIT)
                 .build()
-                .user_data(slot as u64);
+                .flags(if slot == last { Flags::empty() } else { Flags::IO_LINK | Flags::SKIP_SUCCESS })
+                .user_data(number | slot as u64);
             // SAFETY: the payload belongs to `self.payloads`, which is never resized, and is not touched
-            // again before the completion of this entry: `transmit` waits for all of them.
+            // again before the batch has ended: `transmit` waits for that.
             let pushed = unsafe { queue.push(&entry) };
             debug_assert!(pushed.is_ok(), "the queue has room for a batch");
         }
@@ -80,28 +86,28 @@ impl Transmit for IoUring {
 
     fn transmit(&mut self, flow: usize, batch: &[Datagram]) -> Outcome {
         debug_assert!(flow < self.flows.len() && batch.len() <= self.batch_size);
+        self.batches = self.batches.wrapping_add(1);
         self.push(flow, batch);
-        let mut outcome = Outcome { consumed: batch.len(), ..Outcome::default() };
-        let mut completed = 0;
-        while completed < batch.len() {
-            outcome.calls += 1;
+        let mut outcome = Outcome::default();
+        loop {
+            outcome = outcome.and_calls(1);
+            let submitted = self.ring.submit_and_wait(1);
+            let this_batch = |data: u64| (data >> 32) as u32 == self.batches;
+            if let Some(completion) = self.ring.completion().find(|entry| this_batch(entry.user_data())) {
+                return match completion.result() {
+                    0.. => outcome.and_taken(batch),
+                    error => {
+                        let sent = completion.user_data() as u32 as usize;
+                        outcome.and_taken(&batch[..sent]).and_refused(io::Error::from_raw_os_error(-error))
+                    }
+                };
+            }
             // An error here leaves the entries in the queues: the next turn submits and waits again.
-            if let Err(error) = self.ring.submit_and_wait(batch.len() - completed)
+            if let Err(error) = submitted
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 outcome = outcome.and_refused(error);
             }
-            for completion in self.ring.completion() {
-                completed += 1;
-                match completion.result() {
-                    0.. => {
-                        outcome.sent += 1;
-                        outcome.sent_bytes += u64::from(batch[completion.user_data() as usize].size);
-                    }
-                    error => outcome = outcome.and_refused(io::Error::from_raw_os_error(-error)),
-                }
-            }
         }
-        outcome
     }
 }

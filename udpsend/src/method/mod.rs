@@ -109,6 +109,18 @@ pub struct Outcome {
     pub refused: u64,
     /// Why the latest of them was.
     pub error: Option<io::Error>,
+    /// Numbers that are to be given again.
+    pub returned: Option<Returned>,
+}
+
+/// Numbers of datagrams that were consumed and then refused. Those behind them in the ring have moved
+/// up, so that the flow's next numbers are lower by as many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// Index of the flow among the worker's flows.
+    pub flow: usize,
+    /// How many.
+    pub numbers: u64,
 }
 
 impl Outcome {
@@ -155,9 +167,14 @@ pub trait Transmit {
     /// Hands over `batch`, not empty and no longer than [`Transmit::batch_size`], all of the flow
     /// with this index among the worker's flows. A sender calls it again with what was not consumed.
     fn transmit(&mut self, flow: usize, batch: &[Datagram]) -> Outcome;
+
+    /// What the kernel took, but had not told about yet, when no more is handed over.
+    fn finish(&mut self) -> Outcome {
+        Outcome::default()
+    }
 }
 
-/// The transmitter for `method`, over `flows`.
+/// The transmitter of worker `worker` for `method`, over its `flows`.
 ///
 /// # Errors
 /// When the machine refuses the method (exit code 3).
@@ -166,6 +183,7 @@ pub fn open(
     flows: Vec<Flow>,
     origin: Origin,
     config: &SendConfig,
+    worker: usize,
 ) -> Result<Box<dyn Transmit>> {
     let largest = config.sizes.largest() as usize;
     Ok(match method {
@@ -174,6 +192,6 @@ pub fn open(
         Method::Gso => Box::new(gso::Gso::new(flows, origin, largest, config.batch_size)?),
         Method::IoUring => Box::new(io_uring::IoUring::new(flows, origin, largest, config.batch_size)?),
         Method::Packet => Box::new(packet::Packet::new(flows, origin, config)?),
-        Method::Xdp => Box::new(xdp::Xdp::new(flows, origin, config)?),
+        Method::Xdp => Box::new(xdp::Xdp::new(flows, origin, config, worker)?),
     })
 }

@@ -33,7 +33,7 @@ impl Packet {
         socket.set_write_timeout(Some(SEND_TIMEOUT)).map_err(refused("set a timeout for sending"))?;
         sys::setsockopt(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)
             .map_err(refused("pass the queueing discipline by (PACKET_QDISC_BYPASS)"))?;
-        sys::bind_packet(socket.as_fd(), flows.interface)
+        sys::bind_packet(socket.as_fd(), flows.link.index)
             .map_err(refused("bind an AF_PACKET socket to its interface"))?;
         let outgoing = Outgoing::new(config.batch_size, flows.largest_frame);
         Ok(Self { flows, socket, outgoing })

@@ -6,7 +6,7 @@ use meter::{Error, Result};
 
 use crate::{
     frame::{FrameBuilder, Headers, LinkEnds},
-    netlink::Netlink,
+    netlink::{Link, Netlink},
     payload::Origin,
     sender::config::SendConfig,
     socket::Flow,
@@ -17,8 +17,8 @@ const HOP_LIMIT: u8 = 64;
 
 /// The flows of a worker that builds its own frames.
 pub struct RawFlows {
-    /// Number of the one interface that all flows leave through.
-    pub interface: u32,
+    /// The one interface that all flows leave through.
+    pub link: Link,
     /// Bytes of the largest frame.
     pub largest_frame: usize,
     /// One for each flow.
@@ -31,7 +31,8 @@ impl RawFlows {
     /// Finds the interface and the next hop of each flow.
     pub fn new(flows: Vec<Flow>, origin: Origin, config: &SendConfig) -> Result<Self> {
         let mut netlink = Netlink::open()?;
-        let mut raw = Self { interface: 0, largest_frame: 0, builders: Vec::new(), _flows: Vec::new() };
+        let mut raw =
+            Self { link: Link::default(), largest_frame: 0, builders: Vec::new(), _flows: Vec::new() };
         for flow in &flows {
             let builder = raw.builder(flow, &mut netlink, origin, config)?;
             let largest_frame = builder.header_bytes() + config.sizes.largest() as usize;
@@ -58,13 +59,12 @@ impl RawFlows {
                 link.name
             )));
         };
-        if self.interface != 0 && self.interface != route.interface {
+        if self.link.index != 0 && self.link.index != link.index {
             return Err(Error::bad_arguments(format!(
                 "--method {method} needs all targets of a worker behind one interface; {target} is behind {}",
                 link.name
             )));
         }
-        self.interface = route.interface;
         let headers = Headers {
             source: flow.source,
             target,
@@ -81,6 +81,7 @@ impl RawFlows {
                 link.name, link.mtu_bytes
             )));
         }
+        self.link = link;
         Ok(builder)
     }
 }

@@ -10,15 +10,19 @@ use std::{
         AtomicU32,
         Ordering::{Acquire, Relaxed, Release},
     },
+    thread,
+    time::{Duration, Instant},
 };
 
 use meter::{Error, ErrorKind, Result};
 use socket2::{Domain, Socket, Type};
 
-use crate::{payload::FILLER, sys};
+use crate::{netlink::Link, payload::FILLER, sys};
 
 /// Largest frame of copy mode: a page.
 const LARGEST_CHUNK: usize = 4096;
+/// How long a queue may take to be freed.
+const RELEASE_WAIT: Duration = Duration::from_secs(1);
 
 /// Memory of a mapping, given back on drop.
 struct Mapping {
@@ -85,6 +89,20 @@ impl Ring {
     }
 }
 
+/// Binds to a queue. The kernel frees a queue a little after the socket that held it was closed, so that
+/// `EBUSY` is believed only when it stays.
+fn bind(socket: &Socket, interface: u32, queue: u32) -> io::Result<()> {
+    let deadline = Instant::now() + RELEASE_WAIT;
+    loop {
+        match sys::bind_xdp(socket.as_fd(), interface, queue, libc::XDP_COPY) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Frames on their way to an interface. A slot is free, filled by the caller, or the kernel's; only
 /// free slots are handed out, and only completed ones become free again.
 pub struct TransmitRing {
@@ -96,31 +114,42 @@ pub struct TransmitRing {
     chunk_bytes: usize,
     slots: usize,
     free: Vec<u32>,
+    /// Where in the transmit ring each slot was pushed last.
+    positions: Vec<u32>,
+    /// One behind the last position in the ring that the kernel is known to have taken.
+    taken: u32,
 }
 
 impl TransmitRing {
-    /// A ring of `slots` frames (a power of two) of up to `largest_frame` bytes for queue 0 of an
+    /// A ring of `slots` frames (a power of two) of up to `largest_frame` bytes for one queue of an
     /// interface, in copy mode, which every driver can do.
     ///
     /// # Errors
-    /// Exit code 3 without CAP_NET_RAW, or on kernels and interfaces without AF_XDP.
-    pub fn open(interface: u32, slots: usize, largest_frame: usize) -> Result<Self> {
+    /// Exit code 3 without CAP_NET_RAW, on kernels and interfaces without AF_XDP, and when the queue is
+    /// another program's.
+    pub fn open(link: &Link, queue: u32, slots: usize, largest_frame: usize) -> Result<Self> {
         if largest_frame > LARGEST_CHUNK {
             return Err(Error::unavailable(format!(
                 "AF_XDP in copy mode takes frames of up to {LARGEST_CHUNK} bytes, not {largest_frame}; use --method packet"
             )));
         }
         let chunk_bytes = if largest_frame <= 2048 { 2048 } else { LARGEST_CHUNK };
-        Self::set_up(interface, slots, chunk_bytes).map_err(|error| {
-            Error::system(
-                "set up an AF_XDP socket; run as root or with CAP_NET_RAW, or use --method packet",
-                error,
-            )
-            .with_kind(ErrorKind::Unavailable)
+        Self::set_up(link.index, queue, slots, chunk_bytes).map_err(|error| {
+            let what = match error.raw_os_error() {
+                Some(libc::EBUSY) => format!(
+                    "another program has an AF_XDP socket on queue {queue} of {}; end it, or use --method packet",
+                    link.name
+                ),
+                _ => format!(
+                    "set up an AF_XDP socket on queue {queue} of {}; run as root or with CAP_NET_RAW, or use --method packet",
+                    link.name
+                ),
+            };
+            Error::system(what, error).with_kind(ErrorKind::Unavailable)
         })
     }
 
-    fn set_up(interface: u32, slots: usize, chunk_bytes: usize) -> io::Result<Self> {
+    fn set_up(interface: u32, queue: u32, slots: usize, chunk_bytes: usize) -> io::Result<Self> {
         let socket = Socket::new(Domain::from(libc::AF_XDP), Type::RAW, None)?;
         let memory = Mapping::new(slots * chunk_bytes, None)?;
         // SAFETY: the mapping is that long, new, and nobody else's yet.
@@ -144,9 +173,10 @@ impl TransmitRing {
         let transmit = map(offsets.tx, size_of::<libc::xdp_desc>(), libc::XDP_PGOFF_TX_RING)?;
         let completion =
             map(offsets.cr, size_of::<u64>(), libc::XDP_UMEM_PGOFF_COMPLETION_RING as libc::off_t)?;
-        sys::bind_xdp(socket.as_fd(), interface, 0, libc::XDP_COPY)?;
+        bind(&socket, interface, queue)?;
         let free = (0..slots as u32).collect();
-        Ok(Self { transmit, completion, socket, memory, chunk_bytes, slots, free })
+        let positions = vec![0; slots];
+        Ok(Self { transmit, completion, socket, memory, chunk_bytes, slots, free, positions, taken: 0 })
     }
 
     /// Takes a free slot, if there is one.
@@ -155,13 +185,14 @@ impl TransmitRing {
         self.free.pop().map(|slot| slot as usize)
     }
 
-    /// The frame of a slot that [`TransmitRing::free_slot`] gave and that was not pushed yet.
+    /// The frame of a slot that [`TransmitRing::free_slot`] gave and that was not pushed yet, or of one of
+    /// [`TransmitRing::waiting`], which the kernel does not look at before the next kick.
     #[inline]
     pub fn frame(&mut self, slot: usize) -> &mut [u8] {
         assert!(slot < self.slots, "no such slot");
         let start = self.memory.at::<u8>(slot * self.chunk_bytes);
-        // SAFETY: the chunk lies within the mapping, since the slot exists; the kernel does not touch it
-        // before it is pushed, and `self` is borrowed for as long as the slice lives.
+        // SAFETY: the chunk lies within the mapping, since the slot exists; in copy mode the kernel reads
+        // it during a kick only, and `self` is borrowed for as long as the slice lives.
         unsafe { std::slice::from_raw_parts_mut(start, self.chunk_bytes) }
     }
 
@@ -173,6 +204,7 @@ impl TransmitRing {
         // SAFETY: `entry` checks the bounds; the kernel reads the entry only after the index below.
         unsafe { self.transmit.entry::<libc::xdp_desc>(producer).write(entry) };
         self.transmit.producer().store(producer.wrapping_add(1), Release);
+        self.positions[slot] = producer;
     }
 
     /// Lets the kernel send what was pushed (sendto(2)).
@@ -194,11 +226,41 @@ impl TransmitRing {
             // SAFETY: the kernel wrote this entry before the index that was read above.
             let address = unsafe { self.completion.entry::<u64>(consumer).read() };
             let slot = address as usize / self.chunk_bytes;
+            let behind = self.positions[slot].wrapping_add(1);
+            if behind.wrapping_sub(self.taken) <= self.slots as u32 {
+                self.taken = behind;
+            }
             done(slot);
             self.free.push(slot as u32);
             consumer = consumer.wrapping_add(1);
         }
         self.completion.consumer().store(consumer, Release);
+    }
+
+    /// The slot that the kernel is known to have taken last. Right after a kick that gave `EBUSY` it is
+    /// the frame that was dropped: nothing behind it was looked at, and it is completed at once.
+    #[inline]
+    pub fn last_taken(&self) -> usize {
+        self.slot_at(self.taken.wrapping_sub(1))
+    }
+
+    /// How many frames were pushed that the kernel is not known to have taken. In copy mode that is exact
+    /// after `EBUSY`.
+    #[inline]
+    pub fn waiting(&self) -> u32 {
+        self.transmit.producer().load(Relaxed).wrapping_sub(self.taken)
+    }
+
+    /// The slot of a frame that waits, counted from the one whose turn is next.
+    #[inline]
+    pub fn waiting_slot(&self, step: u32) -> usize {
+        self.slot_at(self.taken.wrapping_add(step))
+    }
+
+    fn slot_at(&self, position: u32) -> usize {
+        // SAFETY: `entry` checks the bounds; this side alone writes entries of the transmit ring.
+        let entry = unsafe { self.transmit.entry::<libc::xdp_desc>(position).read() };
+        entry.addr as usize / self.chunk_bytes
     }
 
     /// Whether the kernel holds no frame.

@@ -1,5 +1,7 @@
 //! One sending thread: takes due slots from its schedule, and hands them over in batches.
 
+use std::io;
+
 use meter::{
     Result, clock, control::Stop, counter::Counter, crew, histogram::LatencyHistogram, pacer::Schedule,
     placement::Placement, wait::Waiter,
@@ -9,7 +11,7 @@ use crate::{
     errors::{ErrorCounters, ErrorTotals},
     latency_log::Recorder,
     load::Load,
-    method::{self, Datagram, Transmit},
+    method::{self, Datagram, Outcome, Transmit},
     payload::Origin,
     sender::config::SendConfig,
     sizes::SizeSequence,
@@ -19,6 +21,9 @@ use crate::{
 /// Pause after a send that was refused twice, in nanoseconds: an error that stays must not become a
 /// busy loop of errors.
 const RETRY_NS: u64 = 1_000_000;
+
+/// Most slots that are given up before the stop flag is looked at again, where each has to be drawn.
+const DRAWN_MAX: u64 = 1 << 20;
 
 /// What a worker has done so far; the conductor reads along.
 #[derive(Debug, Default)]
@@ -97,7 +102,7 @@ pub struct Finished {
 /// When a worker's slots come.
 enum Timing {
     Unlimited,
-    Paced { schedule: Schedule, offset_ns: u64, waiter: Waiter },
+    Paced { schedule: Schedule, offset_ns: u64, waiter: Waiter, skip_max: u64 },
 }
 
 /// One sending thread's state, complete before the start.
@@ -148,12 +153,13 @@ impl<'a> Sender<'a> {
             .map(|flow| Flow::open(flow.target, flow.source_port, &config.socket))
             .collect::<Result<Vec<_>>>()?;
         let sequences = vec![0; flows.len()];
-        let transmit = method::open(config.method, flows, origin, config)?;
+        let transmit = method::open(config.method, flows, origin, config, worker.index)?;
         let timing = match &config.load {
             Load::Unlimited => Timing::Unlimited,
             Load::Paced(pace) => {
                 let (schedule, offset_ns) = pace.schedule(worker.index, worker.of, config.seed);
-                Timing::Paced { schedule, offset_ns, waiter: Waiter::calibrate() }
+                let skip_max = if pace.poisson { DRAWN_MAX } else { u64::MAX };
+                Timing::Paced { schedule, offset_ns, waiter: Waiter::calibrate(), skip_max }
             }
         };
         let share = |limit: Option<u64>| {
@@ -190,9 +196,12 @@ impl<'a> Sender<'a> {
         let warm_totals = Totals::of(std::slice::from_ref(self.counters));
         self.pacing_error.begin(measure_ns);
         self.run_until(start_ns, measure_ns.saturating_add(self.duration_ns));
+        let end_ns = clock::now_ns();
+        let last = self.transmit.finish();
+        self.count(&last);
         Finished {
             totals: Totals::of(std::slice::from_ref(self.counters)).since(&warm_totals),
-            end_ns: clock::now_ns(),
+            end_ns,
             cpu_ns: clock::thread_cpu_ns() - warm_cpu_ns,
             pin_held: self.placement.holds(),
             pacing_error: self.pacing_error.finish(),
@@ -204,7 +213,7 @@ impl<'a> Sender<'a> {
         while !self.stop.is_raised() {
             let now = match &self.timing {
                 Timing::Unlimited => clock::now_ns(),
-                Timing::Paced { schedule, offset_ns, waiter } => {
+                Timing::Paced { schedule, offset_ns, waiter, .. } => {
                     let due = start_ns.saturating_add(*offset_ns).saturating_add(schedule.peek());
                     let wake = if self.pending > 0 { 0 } else { due.min(end_ns) };
                     waiter.until(wake, &self.stop)
@@ -232,15 +241,15 @@ impl<'a> Sender<'a> {
         while self.pending < self.batch.len() && self.datagrams_left > 0 && self.bytes_left > 0 {
             let intended_ns = match &mut self.timing {
                 Timing::Unlimited => now,
-                Timing::Paced { schedule, offset_ns, .. } => {
+                Timing::Paced { schedule, offset_ns, skip_max, .. } => {
                     let zero = start_ns.saturating_add(*offset_ns);
                     let mut due = zero.saturating_add(schedule.peek());
                     if now.saturating_sub(due) > self.catch_up_ns {
                         let bound = (now - self.catch_up_ns).min(end_ns);
-                        self.counters.missed.add(schedule.skip_until(bound.saturating_sub(zero), u64::MAX));
+                        self.counters.missed.add(schedule.skip_until(bound.saturating_sub(zero), *skip_max));
                         due = zero.saturating_add(schedule.peek());
                     }
-                    if due > now || due >= end_ns {
+                    if due > now || due >= end_ns || now.saturating_sub(due) > self.catch_up_ns {
                         return;
                     }
                     schedule.take();
@@ -261,9 +270,7 @@ impl<'a> Sender<'a> {
     fn hand_over(&mut self, now: u64) {
         let batch = &self.batch[..self.pending];
         let outcome = self.transmit.transmit(self.flow, batch);
-        self.counters.calls.add(outcome.calls);
-        self.counters.datagrams.add(outcome.sent);
-        self.counters.bytes.add(outcome.sent_bytes);
+        self.count(&outcome);
         if matches!(self.timing, Timing::Paced { .. }) {
             for datagram in &batch[..outcome.consumed] {
                 self.pacing_error.record((now + self.lead_ns).saturating_sub(datagram.intended_ns));
@@ -273,11 +280,15 @@ impl<'a> Sender<'a> {
             self.batch.copy_within(outcome.consumed..self.pending, 0);
         }
         self.pending -= outcome.consumed;
-        match outcome.error {
+        if let Some(returned) = outcome.returned {
+            self.take_back(returned.flow, returned.numbers);
+        }
+        match &outcome.error {
             None => self.refused = false,
+            Some(error) if outcome.consumed == 0 => self.refuse(error),
             Some(error) => {
-                self.counters.errors.count(&error, outcome.refused);
-                self.refuse(outcome.consumed > 0, &error);
+                self.refused = false;
+                self.pause_after(error, outcome.sent == 0);
             }
         }
         if self.pending == 0 {
@@ -285,22 +296,50 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// A send was refused. The first refusal is tried again at once, since it may be the echo of an
-    /// earlier datagram (ECONNREFUSED); then the datagram is given up and its number used again.
+    /// Counts what became of a batch.
+    #[inline]
+    fn count(&self, outcome: &Outcome) {
+        self.counters.calls.add(outcome.calls);
+        self.counters.datagrams.add(outcome.sent);
+        self.counters.bytes.add(outcome.sent_bytes);
+        if let Some(error) = &outcome.error {
+            self.counters.errors.count(error, outcome.refused);
+        }
+    }
+
+    /// The next datagram was refused. The first refusal is tried again at once, since it may be the echo
+    /// of an earlier datagram (ECONNREFUSED); then the datagram is given up and its number used again.
     #[cold]
-    fn refuse(&mut self, progress: bool, error: &std::io::Error) {
-        if progress || !self.refused {
-            self.refused = !progress;
+    fn refuse(&mut self, error: &io::Error) {
+        if !self.refused {
+            self.refused = true;
             return;
         }
-        self.batch.copy_within(1..self.pending, 0);
-        self.pending -= 1;
-        for datagram in &mut self.batch[..self.pending] {
-            datagram.sequence -= 1;
-        }
-        self.sequences[self.flow] -= 1;
         self.refused = false;
-        if error.raw_os_error() != Some(libc::EAGAIN) {
+        if self.pending > 0 {
+            self.batch.copy_within(1..self.pending, 0);
+            self.pending -= 1;
+            self.take_back(self.flow, 1);
+        }
+        self.pause_after(error, true);
+    }
+
+    /// So many numbers of a flow were given to datagrams that will never be sent: those that wait and
+    /// those to come move up.
+    #[cold]
+    fn take_back(&mut self, flow: usize, numbers: u64) {
+        self.sequences[flow] -= numbers;
+        if flow == self.flow {
+            for datagram in &mut self.batch[..self.pending] {
+                datagram.sequence -= numbers;
+            }
+        }
+    }
+
+    /// Rests after an error when nothing was sent, unless the kernel has waited already.
+    #[cold]
+    fn pause_after(&self, error: &io::Error, nothing_sent: bool) {
+        if nothing_sent && error.raw_os_error() != Some(libc::EAGAIN) {
             // The wait is short, and a stop during it is seen right after.
             let _ = clock::sleep_until_ns(clock::now_ns() + RETRY_NS);
         }

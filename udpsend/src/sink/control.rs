@@ -37,6 +37,17 @@ pub fn parse(mut control: &[u8]) -> Ancillary {
     ancillary
 }
 
+/// A control message as the kernel writes it, padded: for tests and seeds.
+#[must_use]
+pub fn message(level: i32, kind: i32, data: &[u8]) -> Vec<u8> {
+    let mut bytes = (HEADER + data.len()).to_ne_bytes().to_vec();
+    bytes.extend(level.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(data);
+    bytes.resize(bytes.len().next_multiple_of(WORD), 0);
+    bytes
+}
+
 /// `N` bytes from `at`, which the caller knows to be there.
 #[inline]
 fn word<const N: usize>(bytes: &[u8; HEADER], at: usize) -> [u8; N] {
@@ -62,15 +73,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn message(level: i32, kind: i32, data: &[u8]) -> Vec<u8> {
-        let mut bytes = (HEADER + data.len()).to_ne_bytes().to_vec();
-        bytes.extend(level.to_ne_bytes());
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(data);
-        bytes.resize(bytes.len().next_multiple_of(WORD), 0);
-        bytes
-    }
 
     #[test]
     fn known_messages_are_read_among_others() {

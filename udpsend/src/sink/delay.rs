@@ -1,6 +1,6 @@
 //! One-way delay and its variation, where sender and receiver read one clock.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use meter::{
     Result, clock,
@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     latency_log::{Collector, Recorder},
     payload::{self, Origin},
-    sink::{config::SinkConfig, flows::FlowState},
+    sink::flows::FlowState,
 };
 
 /// Tag of the one-way delay in a histogram log.
@@ -123,8 +123,12 @@ pub struct DelayCollector {
 ///
 /// # Errors
 /// When the histogram log can't be created.
-pub fn meters(config: &SinkConfig, workers: usize) -> Result<(Vec<DelayMeter>, DelayCollector)> {
-    let (delays, delay) = Collector::new(HLOG_TAG, config.hlog.as_deref(), config.interval_ns, workers)?;
+pub fn meters(
+    hlog: Option<&Path>,
+    interval_ns: Option<u64>,
+    workers: usize,
+) -> Result<(Vec<DelayMeter>, DelayCollector)> {
+    let (delays, delay) = Collector::new(HLOG_TAG, hlog, interval_ns, workers)?;
     let (variations, inter_packet) = Collector::new("", None, None, workers)?;
     let local_clock = payload::local_clock();
     let meters = delays.into_iter().zip(variations).map(|(delay, inter_packet)| DelayMeter {

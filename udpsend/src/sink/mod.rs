@@ -5,6 +5,7 @@ pub mod config;
 pub mod control;
 pub mod delay;
 pub mod flows;
+pub mod fuzzing;
 mod incoming;
 pub mod record;
 pub mod tracker;
@@ -51,7 +52,7 @@ pub fn run(sink: OpenSink, session: &mut Session<'_>) -> Result<()> {
     let placements = config.placements();
     let counters: Vec<Counters> = placements.iter().map(|_| Counters::default()).collect();
     let sockets: Mutex<Vec<Option<UdpSocket>>> = Mutex::new(sockets.into_iter().map(Some).collect());
-    let (meters, mut delays) = delay::meters(&config, placements.len())?;
+    let (meters, mut delays) = delay::meters(config.hlog.as_deref(), config.interval_ns, placements.len())?;
     let meters =
         Mutex::new(meters.into_iter().map(|meter| config.timestamps.then_some(meter)).collect::<Vec<_>>());
     let (stop, watch) = (session.stop(), Watch::over(placements.len()));

@@ -73,7 +73,7 @@ impl Totals {
         for worker in counters {
             totals.delivered += worker.delivered.value();
             totals.bytes += worker.bytes.value();
-            totals.skipped += worker.skipped.value();
+            totals.skipped = totals.skipped.saturating_add(worker.skipped.value());
             totals.reordered += worker.reordered.value();
             totals.duplicated += worker.duplicated.value();
             totals.unnumbered += worker.unnumbered.value();
@@ -91,7 +91,7 @@ impl Totals {
         Self {
             delivered: self.delivered - before.delivered,
             bytes: self.bytes - before.bytes,
-            skipped: self.skipped - before.skipped,
+            skipped: self.skipped.saturating_sub(before.skipped),
             reordered: self.reordered - before.reordered,
             duplicated: self.duplicated - before.duplicated,
             unnumbered: self.unnumbered - before.unnumbered,
@@ -107,7 +107,7 @@ impl Totals {
     pub fn merge(&mut self, other: &Self) {
         self.delivered += other.delivered;
         self.bytes += other.bytes;
-        self.skipped += other.skipped;
+        self.skipped = self.skipped.saturating_add(other.skipped);
         self.reordered += other.reordered;
         self.duplicated += other.duplicated;
         self.unnumbered += other.unnumbered;
@@ -118,9 +118,10 @@ impl Totals {
         self.errors.merge(&other.errors);
     }
 
-    /// Numbers that are missing, less those that came late after all.
+    /// Numbers that are missing, less those that came late after all. Whoever makes up numbers can make
+    /// any number of them missing: the sum saturates.
     pub fn lost(&self) -> i64 {
-        self.skipped as i64 - self.reordered as i64
+        i64::try_from(self.skipped).unwrap_or(i64::MAX).saturating_sub_unsigned(self.reordered)
     }
 }
 
@@ -289,20 +290,20 @@ impl<'a> Receiver<'a> {
 
 /// Counts of one batch, kept in registers until it is done.
 #[derive(Default)]
-struct Batch {
-    delivered: u64,
-    bytes: u64,
-    skipped: u64,
-    reordered: u64,
-    duplicated: u64,
-    unnumbered: u64,
-    foreign: u64,
-    untracked: u64,
+pub struct Batch {
+    pub delivered: u64,
+    pub bytes: u64,
+    pub skipped: u64,
+    pub reordered: u64,
+    pub duplicated: u64,
+    pub unnumbered: u64,
+    pub foreign: u64,
+    pub untracked: u64,
 }
 
 impl Batch {
     #[inline]
-    fn take(&mut self, message: &Message<'_>, flows: &mut Flows, mut delays: Option<&mut DelayMeter>) {
+    pub fn take(&mut self, message: &Message<'_>, flows: &mut Flows, mut delays: Option<&mut DelayMeter>) {
         let stride = message.ancillary.stride.map_or(message.payload.len(), |stride| stride as usize).max(1);
         if message.payload.is_empty() {
             self.delivered += 1;
@@ -327,7 +328,7 @@ impl Batch {
                 flow.note_run(origin.run);
             }
             match flow.tracker.note(sequence) {
-                Arrival::InOrder { skipped } => self.skipped += skipped,
+                Arrival::InOrder { skipped } => self.skipped = self.skipped.saturating_add(skipped),
                 Arrival::Reordered => self.reordered += 1,
                 Arrival::Duplicate => {
                     self.duplicated += 1;

@@ -136,6 +136,13 @@ impl Running {
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
+    /// Ends it, for all that there is has been sent, and waits for its end: without a guess of how long a
+    /// busy machine may let a sink wait for the next datagram.
+    pub fn stop(self) -> Finished {
+        self.signal("TERM");
+        self.finish()
+    }
+
     /// Waits for its end.
     pub fn finish(mut self) -> Finished {
         for line in self.lines.by_ref() {
@@ -170,6 +177,11 @@ pub const RECEIVER6: &str = "fd99::2";
 impl Lab {
     /// Sets it up; `None`, with the reason on standard error, where that is not possible.
     pub fn new() -> Option<Self> {
+        Self::with("")
+    }
+
+    /// Sets it up with words for both ends of the link, such as `numtxqueues 2`.
+    pub fn with(link: &str) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let names = ["s", "r"].map(|end| format!("udpsend-{}-{number}-{end}", std::process::id()));
@@ -179,7 +191,7 @@ impl Lab {
             ip netns add $S; ip netns add $R
             for n in $S $R; do ip netns exec $n sysctl -qw net.ipv6.conf.default.addr_gen_mode=1 net.ipv6.conf.default.accept_dad=0 \
                 net.ipv6.conf.default.mldv2_unsolicited_report_interval=1; done
-            ip link add vs address 02:00:00:00:00:01 netns $S type veth peer name vr address 02:00:00:00:00:02 netns $R
+            ip link add vs address 02:00:00:00:00:01 $LINK netns $S type veth peer name vr address 02:00:00:00:00:02 $LINK netns $R
             ip -n $S addr add 10.99.0.1/24 dev vs; ip -n $R addr add 10.99.0.2/24 dev vr
             ip -n $S link set vs up; ip -n $R link set vr up; ip -n $S link set lo up; ip -n $R link set lo up
             ip -n $S addr add fd99::1/64 dev vs nodad; ip -n $R addr add fd99::2/64 dev vr nodad
@@ -190,6 +202,7 @@ impl Lab {
         "#;
         let output = Command::new("sh")
             .args(["-ec", script])
+            .env("LINK", link)
             .env("S", &lab.names[0])
             .env("R", &lab.names[1])
             .output()
