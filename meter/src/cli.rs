@@ -47,7 +47,7 @@ pub struct CommonArgs {
     #[arg(long, global = true)]
     pub dry_run: bool,
 
-    /// Begin at the line `go` on standard input, stop when it closes
+    /// Begin at the line `go` on standard input, send no samples after `quiet`, stop when it closes
     #[arg(long, global = true)]
     pub controlled: bool,
 }

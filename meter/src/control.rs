@@ -1,5 +1,5 @@
-//! Start and stop from outside: signals, the line `go` and the end of standard input, and a reader of
-//! standard output that goes away.
+//! Start and stop from outside: signals, the lines `go` and `quiet` and the end of standard input, and a
+//! reader of standard output that goes away.
 
 use std::{
     fs::File,
@@ -53,12 +53,14 @@ enum Order {
 /// The way into a tool from outside.
 pub struct Control {
     stop: Stop,
+    quiet: Arc<AtomicBool>,
     controlled: Option<Arc<(Mutex<Order>, Condvar)>>,
 }
 
 impl Control {
     /// Lets SIGINT and SIGTERM raise the stop flag; with `controlled`, standard input rules as well:
-    /// the line `go` starts, its end stops. Where standard output is a pipe or a socket, the flag is
+    /// the line `go` starts, the line `quiet` forbids samples until the summary, its end stops; other
+    /// lines mean nothing. Where standard output is a pipe or a socket, the flag is
     /// also raised when nobody reads it any more: nobody would learn the result.
     ///
     /// # Errors
@@ -73,20 +75,28 @@ impl Control {
         if let Ok(out) = out {
             watch_reader(out, stop.clone())?;
         }
-        let controlled = controlled.then(|| listen(stop.clone())).transpose()?;
-        Ok(Self { stop, controlled })
+        let quiet = Arc::default();
+        let controlled = controlled.then(|| listen(stop.clone(), Arc::clone(&quiet))).transpose()?;
+        Ok(Self { stop, quiet, controlled })
     }
 
     /// A control that nobody holds: for tests and for tools run as a library.
     #[must_use]
     pub fn detached() -> Self {
-        Self { stop: Stop::new(), controlled: None }
+        Self { stop: Stop::new(), quiet: Arc::default(), controlled: None }
     }
 
     /// The stop flag, to hand to workers.
     #[must_use]
     pub fn stop(&self) -> Stop {
         self.stop.clone()
+    }
+
+    /// Whether the controller wants to hear nothing until the summary: what comes over a network while
+    /// something is measured there is a load that nobody asked for.
+    #[must_use]
+    pub fn wants_quiet(&self) -> bool {
+        self.quiet.load(Relaxed)
     }
 
     /// Blocks until the controller says `go` or goes away; returns at once for a tool that is not controlled.
@@ -130,7 +140,7 @@ fn watch_reader(out: OwnedFd, stop: Stop) -> Result<()> {
 }
 
 /// Reads orders from standard input on a thread of its own, until its end.
-fn listen(stop: Stop) -> Result<Arc<(Mutex<Order>, Condvar)>> {
+fn listen(stop: Stop, quiet: Arc<AtomicBool>) -> Result<Arc<(Mutex<Order>, Condvar)>> {
     let orders = Arc::new((Mutex::new(Order::Wait), Condvar::new()));
     let teller = Arc::clone(&orders);
     let tell = move |order: Order| {
@@ -142,8 +152,10 @@ fn listen(stop: Stop) -> Result<Arc<(Mutex<Order>, Condvar)>> {
         .stack_size(64 << 10)
         .spawn(move || {
             for line in io::stdin().lock().lines().map_while(io::Result::ok) {
-                if line.trim() == "go" {
-                    tell(Order::Go);
+                match line.trim() {
+                    "go" => tell(Order::Go),
+                    "quiet" => quiet.store(true, Relaxed),
+                    _ => {}
                 }
             }
             stop.raise();

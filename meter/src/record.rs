@@ -23,6 +23,8 @@ pub enum Kind {
     Ready,
     /// One interval, or one of several repeated runs.
     Sample,
+    /// The controller's line `quiet` was heeded: the next record is the last one.
+    Quiet,
     /// Last record of a measurement.
     Summary,
     /// Why there is no valid result; the exit code follows from its `kind`.

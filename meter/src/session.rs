@@ -53,6 +53,17 @@ impl fmt::Display for Ready {
     }
 }
 
+/// The body of the `quiet` record: nothing but the envelope.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Quiet {}
+
+impl fmt::Display for Quiet {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
+}
+
 /// The body of the `error` record.
 #[derive(Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -106,13 +117,15 @@ pub struct Session<'a> {
     sink: &'a mut dyn Sink,
     control: &'a Control,
     dry_run: bool,
+    /// Whether samples are held back, and the controller knows it.
+    quiet: bool,
     verdict: Verdict,
 }
 
 impl<'a> Session<'a> {
     /// A session that tells `sink` and listens to `control`; with `dry_run` it ends after `start`.
     pub fn new(tool: Tool, sink: &'a mut dyn Sink, control: &'a Control, dry_run: bool) -> Self {
-        Self { tool, sink, control, dry_run, verdict: Verdict::Valid }
+        Self { tool, sink, control, dry_run, quiet: false, verdict: Verdict::Valid }
     }
 
     /// The stop flag, to hand to workers.
@@ -140,15 +153,26 @@ impl<'a> Session<'a> {
     /// When the record can't be written.
     pub fn ready(&mut self) -> Result<bool> {
         self.tell(Kind::Ready, &Ready {})?;
-        Ok(self.control.wait_for_go())
+        let go = self.control.wait_for_go();
+        // Told before `go`, the order needs no answer: the controller knows what came first.
+        self.quiet = self.control.wants_quiet();
+        Ok(go)
     }
 
-    /// Gives one sample.
+    /// Gives one sample. After the controller's line `quiet` it is dropped, and what it told is in the
+    /// summary only; the first one that is dropped leaves the `quiet` record in its place.
     ///
     /// # Errors
     /// When the record can't be written.
     pub fn sample(&mut self, sample: &impl Body) -> Result<()> {
-        self.tell(Kind::Sample, sample)
+        match (self.quiet, self.control.wants_quiet()) {
+            (true, _) => Ok(()),
+            (false, true) => {
+                self.quiet = true;
+                self.tell(Kind::Quiet, &Quiet {})
+            }
+            (false, false) => self.tell(Kind::Sample, sample),
+        }
     }
 
     /// Gives the summary. `warnings` say why the result can't be trusted and make the exit code 4;

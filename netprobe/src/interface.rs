@@ -27,10 +27,14 @@ fn interrupt_lines(name: &str) -> Vec<String> {
     };
     let Ok(table) = Table::interrupts() else { return Vec::new() };
     let device_name = device.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let xen_event_channels = xen_event_channels(&device_name);
     let named: Vec<String> = table
         .rows
         .iter()
-        .filter(|row| is_named(row, name) || is_named(row, &device_name))
+        .filter(|row| {
+            let names = [Some(name), Some(&device_name), xen_event_channels.as_deref()];
+            names.into_iter().flatten().any(|name| is_named(row, name))
+        })
         .map(|row| row.name.clone())
         .collect();
     if !named.is_empty() {
@@ -43,6 +47,12 @@ fn interrupt_lines(name: &str) -> Vec<String> {
         })
         .unwrap_or_default();
     table.rows.iter().map(|row| row.name.clone()).filter(|row| own.contains(row)).collect()
+}
+
+/// What Xen's front end calls the event channels of the device `vif-1`: `vif1-q0-tx`, `vif1-q0-rx`, whatever
+/// its interface is called (the kernel's drivers/net/xen-netfront.c).
+fn xen_event_channels(device_name: &str) -> Option<String> {
+    device_name.strip_prefix("vif-").map(|handle| format!("vif{handle}"))
 }
 
 /// Whether a device of the row is `name`, alone or with a queue behind it, such as `eth0-rx-1` or
@@ -72,5 +82,17 @@ mod tests {
         );
         let named: Vec<bool> = table.rows.iter().map(|row| is_named(row, "eth1")).collect();
         assert_eq!(named, [true, false, true]);
+    }
+
+    #[test]
+    fn in_a_guest_of_xen_the_event_channels_belong_to_their_virtual_interface() {
+        let table = Table::parse(
+            "  CPU0\n 60: 5 xen-dyn-lateeoi -event vif1-q0-tx\n 61: 7 xen-dyn-lateeoi -event vif1-q0-rx\n \
+             62: 1 xen-dyn-lateeoi -event vif10-q0-tx\n 63: 9 xen-pirq -pcifront-msi-x eth1-rx-0\n",
+        );
+        let channels = xen_event_channels("vif-1").unwrap();
+        let named: Vec<bool> = table.rows.iter().map(|row| is_named(row, &channels)).collect();
+        assert_eq!(named, [true, true, false, false]);
+        assert_eq!(xen_event_channels("0000:00:07.0"), None);
     }
 }

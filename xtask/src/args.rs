@@ -45,8 +45,9 @@ pub struct MatrixArgs {
     #[arg(long)]
     pub quick: bool,
 
-    /// In guests of this machine's own: `xen` boots a Xen host in an emulator if need be (plans/xen-lab*.toml)
-    #[arg(long, value_name = "LAB", conflicts_with = "plan")]
+    /// In guests of this machine's own: `xen` boots a Xen host in an emulator if need be [plan:
+    /// plans/xen-lab.toml, plans/xen-lab-quick.toml]
+    #[arg(long, value_name = "LAB")]
     pub lab: Option<LabKind>,
 
     /// Only cells whose name matches, such as `disk/virtual/*`; may be repeated

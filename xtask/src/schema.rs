@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context, Result, bail};
 use meter::{
     record::Envelope,
-    session::{Failure, Ready},
+    session::{Failure, Quiet, Ready},
 };
 use schemars::{Schema, schema_for};
 
@@ -15,6 +15,7 @@ use crate::{args::SchemaArgs, journal, report, tools};
 fn all() -> Vec<(&'static str, Schema)> {
     let common = vec![
         ("record-ready", schema_for!(Envelope<Ready>)),
+        ("record-quiet", schema_for!(Envelope<Quiet>)),
         ("record-error", schema_for!(Envelope<Failure>)),
         ("matrix-journal", schema_for!(journal::Line)),
     ];

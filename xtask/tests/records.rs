@@ -48,7 +48,7 @@ fn check(name: &str, lines: &str) -> Vec<String> {
         .map(|line| {
             let (kind, record) = kind_of(line);
             let stem = match kind.as_str() {
-                "ready" | "error" => format!("record-{kind}"),
+                "ready" | "error" | "quiet" => format!("record-{kind}"),
                 _ => format!("{name}-{kind}"),
             };
             let errors: Vec<String> =
@@ -137,6 +137,49 @@ fn netprobe_and_its_server() {
     run("netprobe-stream", &["stream", "127.0.0.1:19412", "--direction", "send", "--duration", "100ms"]);
     run("netprobe-rr", &["rr", "127.0.0.1:19412", "--duration", "100ms"]);
     stop("netprobe-serve", server);
+}
+
+/// Says `quiet` to a running tool after its first sample, waits until it has heeded it and for some
+/// intervals more, stops it, and checks that the summary was the next record.
+fn hush(name: &str, tool: (Child, BufReader<std::process::ChildStdout>, String)) {
+    use std::io::Write;
+    let (mut child, mut reader, mut lines) = tool;
+    for (wait_for, order) in [("\"sample\"", Some("quiet")), ("\"quiet\"", None)] {
+        while !lines.contains(&format!("\"record\":{wait_for}")) {
+            assert_ne!(reader.read_line(&mut lines).unwrap(), 0, "{name} ended: {lines}");
+        }
+        if let Some(order) = order {
+            writeln!(child.stdin.as_mut().unwrap(), "{order}").unwrap();
+        }
+    }
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    drop(child.stdin.take());
+    reader.read_to_string(&mut lines).unwrap();
+    assert!(matches!(child.wait().unwrap().code(), Some(0 | 4)), "{name}: {lines}");
+    let kinds = check(name, &lines);
+    assert_eq!(kinds[kinds.len() - 2..], ["quiet", "summary"], "{name}");
+}
+
+#[test]
+fn a_tool_that_is_told_to_be_quiet_says_so_and_then_nothing_until_its_summary() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("data");
+    let path = path.to_str().unwrap();
+    let often = ["--interval", "20ms", "--duration", "60s"];
+    let with = |args: &[&'static str]| [args, &often].concat();
+    hush("cpuload", serve("cpuload", &with(&["--duty", "5"])));
+    hush("irqwatch", serve("irqwatch", &with(&[])));
+    hush("irqwatch-wakeup", serve("irqwatch", &with(&["wakeup"])));
+    hush("irqwatch-gaps", serve("irqwatch", &with(&["gaps"])));
+    let sink = serve("udpsend", &with(&["sink", "--listen", "127.0.0.1:19421"]));
+    hush("udpsend", serve("udpsend", &with(&["127.0.0.1:19421", "--load", "100pps"])));
+    hush("udpsend-sink", sink);
+    let server = serve("netprobe", &["serve", "--listen", "127.0.0.1:19422", "--no-token"]);
+    hush("netprobe-rr", serve("netprobe", &with(&["rr", "127.0.0.1:19422"])));
+    hush("netprobe-stream", serve("netprobe", &with(&["stream", "127.0.0.1:19422", "--direction", "send"])));
+    stop("netprobe-serve", server);
+    let disk = [&["write", path, "--total", "64MiB", "--rate", "200/s"], &often[..]].concat();
+    hush("diskprobe", serve("diskprobe", &disk));
 }
 
 #[test]

@@ -1,14 +1,19 @@
 //! `cargo xtask doctor`: what the domains of a plan can do, before anything runs.
 //!
-//! One short script in every domain, and the platform's own questions to the control domain. Nothing
-//! is changed anywhere.
+//! One short script in every domain, one block read from every measured disk with O_DIRECT, and the platform's
+//! own questions to the control domain. Nothing is changed anywhere. What is lacking is told with the cells
+//! that it would spoil and how to mend it.
+
+mod host;
+mod spoils;
 
 use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Result;
+use meter::cpulist::CpuList;
 
 use crate::{
     args::{DoctorArgs, LabKind},
@@ -20,9 +25,13 @@ use crate::{
     matrix::plans_folder,
     plan::{self, DomainSpec, Overrides, Plan},
 };
+use spoils::Spoils;
 
 /// Longest that the questions to one domain may take.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// How far a domain's wall clock may be off, in seconds, before times in the journal mislead.
+const MOST_OFFSET_S: f64 = 60.0;
 
 /// What is asked of a domain: lines of `key=value`. Only what a POSIX shell and /proc have.
 const QUESTIONS: &str = "\
@@ -41,8 +50,18 @@ echo time=$(date +%s)";
 struct Finding {
     domain: String,
     what: String,
-    /// What to do about it; nothing where all is well.
-    mend: Option<String>,
+    /// What to do about it, and which cells need it; nothing where all is well.
+    mend: Option<(String, Spoils)>,
+}
+
+impl Finding {
+    fn good(domain: &str, what: impl Into<String>) -> Self {
+        Self { domain: domain.to_owned(), what: what.into(), mend: None }
+    }
+
+    fn bad(domain: &str, what: impl Into<String>, mend: impl Into<String>, spoils: Spoils) -> Self {
+        Self { domain: domain.to_owned(), what: what.into(), mend: Some((mend.into(), spoils)) }
+    }
 }
 
 /// Runs the command; gives the exit code: 3 when cells of the plan would be skipped or fail.
@@ -58,44 +77,59 @@ pub fn run(args: &DoctorArgs) -> Result<u8> {
     for (name, domain) in &plan.domains {
         match open(&plan, domain) {
             Ok(shell) => {
-                findings.extend(look_at(name, &*shell));
+                findings.extend(look_at(name, domain, &*shell));
                 links.insert(name.clone(), shell);
             }
-            Err(error) => findings.push(Finding {
-                domain: name.clone(),
-                what: format!("can't be reached: {error:#}"),
-                mend: Some(
-                    "`ssh HOST true` must work without a question: key, known_hosts, ~/.ssh/config".into(),
-                ),
-            }),
+            Err(error) => findings.push(Finding::bad(
+                name,
+                format!("can't be reached: {error:#}"),
+                "`ssh HOST true` must work without a question: key, known_hosts, ~/.ssh/config; a guest that is \
+                 gone is made again by `matrix`",
+                Spoils::All(name.clone()),
+            )),
         }
     }
     if let Some(control) = links.get(plan.platform.control.get_ref()) {
-        findings.extend(look_at_host(&plan, &**control));
+        findings.extend(host::look_at(&plan, &**control));
     }
-    Ok(tell(&findings))
+    tell(&plan, &findings)
 }
 
 /// Shows what was found; gives the exit code.
-fn tell(findings: &[Finding]) -> u8 {
+fn tell(plan: &Plan, findings: &[Finding]) -> Result<u8> {
+    let cells = plan::expand(plan)?;
+    let mut spoiled = BTreeSet::new();
     for finding in findings {
         let mark = if finding.mend.is_some() { "!!" } else { "ok" };
         println!("{mark}  {:<10} {}", finding.domain, finding.what);
-        if let Some(mend) = &finding.mend {
+        if let Some((mend, spoils)) = &finding.mend {
             println!("{:15} {mend}", "");
+            let lost = spoils.cells(plan, &cells);
+            if !lost.is_empty() {
+                println!("{:15} spoils {} of {} cells: {}", "", lost.len(), cells.len(), some(&lost));
+            }
+            spoiled.extend(lost);
         }
     }
     let wrong = findings.iter().filter(|finding| finding.mend.is_some()).count();
-    match wrong {
-        0 => {
-            println!("everything that the plan needs is there");
-            0
-        }
-        _ => {
-            println!("{wrong} of {} would make trials fail or be skipped", findings.len());
-            meter::ErrorKind::Unavailable.exit_code()
-        }
+    if wrong == 0 {
+        println!("everything that the plan needs is there");
+        return Ok(0);
     }
+    println!(
+        "{wrong} of {} are wrong; {} of {} cells can run",
+        findings.len(),
+        cells.len() - spoiled.len(),
+        cells.len()
+    );
+    Ok(meter::ErrorKind::Unavailable.exit_code())
+}
+
+/// The first of many names.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN { format!("{shown}, and {} more", names.len() - SHOWN) } else { shown }
 }
 
 fn open(plan: &Plan, domain: &DomainSpec) -> Result<Box<dyn Shell>> {
@@ -106,21 +140,25 @@ fn open(plan: &Plan, domain: &DomainSpec) -> Result<Box<dyn Shell>> {
     Ok(Box::new(Link::open(Target { host, config })?))
 }
 
-/// What every domain must have.
-fn look_at(domain: &str, shell: &dyn Shell) -> Vec<Finding> {
-    let asked = SystemTime::now();
+/// What every domain must have; and its own measured devices, where it has some.
+fn look_at(name: &str, domain: &DomainSpec, shell: &dyn Shell) -> Vec<Finding> {
+    let now_s = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let asked_s = now_s();
     let answer = match shell.ask(QUESTIONS, LIMIT) {
         Ok(answer) => answer,
         Err(error) => {
-            let mend = Some("it needs a POSIX shell".to_owned());
-            return vec![Finding { domain: domain.into(), what: format!("{error:#}"), mend }];
+            let what = format!("{error:#}");
+            return vec![Finding::bad(name, what, "it needs a POSIX shell", Spoils::All(name.to_owned()))];
         }
     };
-    judge(
-        domain,
-        &pairs(&answer),
-        asked.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
-    )
+    // Its clock was asked somewhere between.
+    let mut findings = judge(name, domain, &pairs(&answer), f64::midpoint(asked_s, now_s()));
+    if let Some(at) = &domain.at {
+        let own = Spoils::All(name.to_owned());
+        findings.extend(at.disk.as_ref().map(|serial| host::disk(name, shell, serial, own.clone())));
+        findings.extend(at.nic.as_ref().map(|mac| host::interface(name, shell, mac, own)));
+    }
+    findings
 }
 
 fn pairs(answer: &str) -> BTreeMap<&str, &str> {
@@ -128,113 +166,84 @@ fn pairs(answer: &str) -> BTreeMap<&str, &str> {
 }
 
 /// What the answers mean; `now_s` is this machine's clock when they were asked for.
-fn judge(domain: &str, facts: &BTreeMap<&str, &str>, now_s: f64) -> Vec<Finding> {
+fn judge(name: &str, domain: &DomainSpec, facts: &BTreeMap<&str, &str>, now_s: f64) -> Vec<Finding> {
     let fact = |key: &str| facts.get(key).copied().unwrap_or_default();
-    let finding = |what: String, mend: Option<&str>| Finding {
-        domain: domain.into(),
-        what,
-        mend: mend.map(str::to_owned),
+    let finding = |what: String, good: bool, mend: &str, spoils: Spoils| match good {
+        true => Finding::good(name, what),
+        false => Finding::bad(name, what, mend, spoils),
     };
-    let mut findings = vec![finding(format!("{}, CPUs {}", fact("kernel"), fact("cpus")), None)];
-    findings.push(finding(
-        format!("machine {}", fact("machine")),
-        (fact("machine") != std::env::consts::ARCH).then_some(
-            "build the tools for it: `cargo xtask dist` on such a machine, then `matrix --binaries DIR`",
-        ),
-    ));
-    findings.push(finding(
-        format!("user id {}", fact("user")),
-        (fact("user") != "0")
-            .then_some("addresses, block devices and xl need root: `User root` for this host"),
-    ));
-    let clock = fact("clocksource");
-    findings.push(finding(
-        format!("clock source {clock}"),
-        (!["tsc", "kvm-clock", "xen", "arch_sys_counter", "hyperv_clocksource_tsc_page"].contains(&clock))
-            .then_some("reading this clock is slow: `clocksource=tsc` on the kernel's command line, if the CPU's is steady"),
-    ));
+    let all = || Spoils::All(name.to_owned());
+    // A fast clock is a matter of precision: no cell fails without it.
+    let clocks = ["tsc", "kvm-clock", "xen", "arch_sys_counter", "hyperv_clocksource_tsc_page"];
     // With the knob (since 6.6) 0 is good; without it, the system call must exist.
     let uring = if fact("uring_knob") == "yes" { fact("io_uring") == "0" } else { fact("io_uring") != "0" };
-    findings.push(finding(
-        format!("io_uring {}", if uring { "works" } else { "is not to be had" }),
-        (!uring).then_some(
-            "`sysctl kernel.io_uring_disabled=0`, or a kernel from 5.1; else disk cells need --engine sync",
-        ),
-    ));
-    findings.push(finding(
-        format!("sha256sum {}", fact("sha256sum")),
-        fact("sha256sum")
-            .is_empty()
-            .then_some("install coreutils: binaries are checked after they were sent"),
-    ));
     let offset_s = fact("time").parse::<f64>().map_or(f64::INFINITY, |time| time - now_s);
-    // No figure depends on it: every tool measures with its own monotonic clock. The log's times do.
-    findings.push(finding(format!("its wall clock differs by {offset_s:+.0} s"), None));
-    findings
-}
-
-/// What only a Xen host must have.
-fn look_at_host(plan: &Plan, control: &dyn Shell) -> Vec<Finding> {
-    let Some(xen) = plan.platform.xen.as_ref().filter(|_| plan.platform.kind.get_ref() == "xen") else {
-        return Vec::new();
-    };
-    let domain = plan.platform.control.get_ref().clone();
-    let ask = |what: &str, script: &str, mend: &str| match control.ask(script, LIMIT) {
-        Ok(answer) => Finding { domain: domain.clone(), what: format!("{what}: {answer}"), mend: None },
-        Err(error) => {
-            Finding { domain: domain.clone(), what: format!("{what}: {error:#}"), mend: Some(mend.into()) }
-        }
-    };
-    let mut findings = vec![
-        ask(
-            "toolstack",
-            "xl info | sed -n 's/^xen_version *: //p' | grep .",
-            "run in Domain-0 as root; Debian: apt-get install xen-system-amd64, boot with Xen",
+    let online = fact("cpus").parse::<CpuList>();
+    // A guest has as many CPUs as its toolstack gave it; a machine of its own those that the plan names.
+    let beside =
+        domain.at.as_ref().is_some_and(|at| at.ssh.is_some() && at.guest.is_none() && at.disk.is_some());
+    let wanted = domain.cpus.parse::<CpuList>().ok().filter(|_| beside);
+    let missing = wanted
+        .zip(online.as_ref().ok())
+        .is_some_and(|(wanted, online)| wanted.cpus().iter().any(|cpu| !online.cpus().contains(cpu)));
+    vec![
+        Finding::good(name, fact("kernel")),
+        finding(
+            format!("CPUs {}, of the plan's {}", fact("cpus"), domain.cpus),
+            online.is_ok() && !missing,
+            "CPUs that are missing are shared: name in the plan's `cpus` those that there are",
+            Spoils::Nothing,
         ),
-        ask(
-            "passthrough",
-            "xl info | grep -qE '^virt_caps.*(pv|hvm)_directio' && echo 'an IOMMU is in use'",
-            "switch VT-d or AMD-Vi on in the firmware, and boot Xen with iommu=1",
+        finding(
+            format!("machine {}", fact("machine")),
+            fact("machine") == std::env::consts::ARCH,
+            "build the tools for it: `cargo xtask dist` on such a machine, then `matrix --binaries DIR`",
+            all(),
         ),
-        ask("pciback", "modprobe xen-pciback && echo loaded", "apt-get install linux-image-amd64"),
-        ask(
-            "measured disk",
-            &format!(
-                "for d in /sys/block/*; do grep -qsF '{0}' $d/device/vpd_pg80 $d/device/serial $d/serial && \
-                 echo ${{d##*/}} && exit; done; exit 1",
-                xen.disk
-            ),
-            "no disk of Domain-0 has this serial number (`lsblk -o NAME,SERIAL`), or a guest has it",
+        finding(
+            format!("user id {}", fact("user")),
+            fact("user") == "0",
+            "addresses, block devices and xl need root: `User root` for this host",
+            all(),
         ),
-        ask(
-            "measured interface",
-            &format!(
-                "for d in /sys/class/net/*; do grep -qixsF '{0}' $d/address && echo ${{d##*/}} && exit; done; exit 1",
-                xen.nic
-            ),
-            "no interface of Domain-0 has this address (`ip -br link`), or a guest has it",
+        finding(
+            format!("clock source {}", fact("clocksource")),
+            clocks.contains(&fact("clocksource")),
+            "reading this clock is slow: `clocksource=tsc` on the kernel's command line, if the CPU's is steady",
+            Spoils::Nothing,
         ),
-    ];
-    for guest in plan.domains.values().filter_map(|domain| domain.at.as_ref()) {
-        if let (Some(name), Some(config)) = (&guest.guest, &guest.config) {
-            findings.push(ask(
-                &format!("guest {name}"),
-                &format!(
-                    "xl domid '{name}' >/dev/null && test -r '{config}' && echo \"runs, made from {config}\""
-                ),
-                "start it with `xl create`; its configuration is needed to make it again",
-            ));
-        }
-    }
-    findings
+        finding(
+            format!("io_uring {}", if uring { "works" } else { "is not to be had" }),
+            uring,
+            "`sysctl kernel.io_uring_disabled=0`, or a kernel from 5.1",
+            Spoils::DisksOf(name.to_owned()),
+        ),
+        finding(
+            format!("sha256sum {}", fact("sha256sum")),
+            !fact("sha256sum").is_empty(),
+            "install coreutils: binaries are checked after they were sent",
+            all(),
+        ),
+        // No figure depends on it: every tool measures with its own monotonic clock. The log's times do.
+        finding(
+            format!("its wall clock differs by {offset_s:+.0} s"),
+            offset_s.abs() <= MOST_OFFSET_S,
+            "set its clock (`timedatectl set-ntp true`): times in the journal would not agree",
+            Spoils::Nothing,
+        ),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn spec() -> DomainSpec {
+        DomainSpec { cpus: "0".into(), link: Default::default(), at: None, about: String::new() }
+    }
+
     fn judged(text: &str) -> Vec<String> {
-        let findings = judge("b", &pairs(text), 1000.0);
+        let findings = judge("b", &spec(), &pairs(text), 1000.0);
         findings.into_iter().filter(|finding| finding.mend.is_some()).map(|finding| finding.what).collect()
     }
 
@@ -253,8 +262,14 @@ mod tests {
         let bad = GOOD
             .replace("user=0", "user=1000")
             .replace("=tsc", "=hpet")
-            .replace("io_uring=1\nuring_knob=", "io_uring=2\nuring_knob=yes");
-        let expected = ["user id 1000", "clock source hpet", "io_uring is not to be had"];
+            .replace("io_uring=1\nuring_knob=", "io_uring=2\nuring_knob=yes")
+            .replace("time=1001", "time=5000");
+        let expected = [
+            "user id 1000",
+            "clock source hpet",
+            "io_uring is not to be had",
+            "its wall clock differs by +4000 s",
+        ];
         assert_eq!(judged(&bad), expected);
     }
 

@@ -33,6 +33,8 @@ pub enum Behaviour {
     Dies,
     /// It goes, and says nothing more; not even when told to stop.
     Hangs,
+    /// A load that goes on talking when told to be quiet.
+    Chatters(Value),
 }
 
 /// What every faked tool of a platform shares: how it behaves, and what happened.
@@ -76,6 +78,7 @@ impl Domain for FakeDomain {
         Ok(Box::new(FakeProcess {
             tool: command.tool.clone(),
             behaviour,
+            goes: false,
             events,
             script: Rc::clone(&self.script),
         }))
@@ -85,6 +88,7 @@ impl Domain for FakeDomain {
 struct FakeProcess {
     tool: String,
     behaviour: Behaviour,
+    goes: bool,
     events: VecDeque<Event>,
     script: Rc<RefCell<Script>>,
 }
@@ -98,10 +102,18 @@ fn record(kind: &str, body: &Value) -> Event {
 
 impl Process for FakeProcess {
     fn say(&mut self, line: &str) -> Result<()> {
+        self.script.borrow_mut().log.push(format!("{line} {}", self.tool));
+        if line == "quiet" {
+            let heeds = matches!(self.behaviour, Behaviour::Load(_) | Behaviour::Fading(..));
+            if self.goes && heeds {
+                self.events.push_back(record("quiet", &json!({})));
+            }
+            return Ok(());
+        }
         assert_eq!(line, "go");
-        self.script.borrow_mut().log.push(format!("go {}", self.tool));
+        self.goes = true;
         match &self.behaviour {
-            Behaviour::Load(body) | Behaviour::Fading(body, _) => {
+            Behaviour::Load(body) | Behaviour::Fading(body, _) | Behaviour::Chatters(body) => {
                 self.events.push_back(record("sample", body));
             }
             Behaviour::Probe(body, code) => {

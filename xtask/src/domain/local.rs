@@ -78,7 +78,7 @@ pub fn enter(command: &mut Command, network: Option<&Arc<OwnedFd>>, cpus: &[usiz
 }
 
 /// A child of this program that speaks records.
-pub(super) struct LocalProcess {
+pub struct LocalProcess {
     child: Child,
     stdin: Option<ChildStdin>,
     records: Receiver<Result<serde_json::Value, String>>,
@@ -88,7 +88,7 @@ pub(super) struct LocalProcess {
 
 impl LocalProcess {
     /// Listens to a child whose three streams are pipes.
-    pub(super) fn watch(mut child: Child, tool: &str) -> Result<Self> {
+    pub fn watch(mut child: Child, tool: &str) -> Result<Self> {
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().context("the tool has no standard output")?;
         let stderr = child.stderr.take().context("the tool has no standard error")?;

@@ -84,7 +84,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// Kind of a record: `start`, `ready`, `sample`, `summary`, `error`.
+/// Kind of a record: `start`, `ready`, `sample`, `quiet`, `summary`, `error`.
 pub fn kind(record: &Value) -> &str {
     record.get("record").and_then(Value::as_str).unwrap_or_default()
 }

@@ -75,7 +75,9 @@ pub fn ensure_root(folder: &Folder) -> Result<PathBuf> {
         .arg(format!("--cache-dir={}", cache.display()))
         .args(["--variant=minbase", &format!("--include={PACKAGES}"), &suite])
         .arg(&part)
-        .arg(&mirror);
+        .arg(&mirror)
+        // The lab makes the initial file systems that it boots itself.
+        .env("INITRD", "No");
     let said = run(&mut command, &[], LONG)?;
     fs::write(folder.path("debootstrap.log"), &said.stdout)?;
     if said.code != Some(0) {

@@ -48,6 +48,14 @@ impl Folder {
         self.path(name).display().to_string()
     }
 
+    /// Waits until no other process makes images or boots; the turn ends when the result is dropped.
+    pub fn take_turn(&self) -> Result<File> {
+        let path = self.path("turn");
+        let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
+        file.lock().with_context(|| format!("lock {}", path.display()))?;
+        Ok(file)
+    }
+
     /// The machines that run, if any do.
     pub fn running(&self) -> Option<Running> {
         let text = fs::read_to_string(self.path("running.json")).ok()?;

@@ -37,8 +37,10 @@ use crate::{
     plan::Plan,
 };
 
+/// What the lab's names for `ssh` begin with.
+const HOST_PREFIX: &str = "xen-lab-";
 /// Longest that a machine may take to boot.
-const BOOT: Duration = Duration::from_secs(180);
+const BOOT: Duration = Duration::from_secs(420);
 /// Longest that `xl create` may take.
 const CREATE: Duration = Duration::from_secs(90);
 /// Longest that the machines may take to end.
@@ -70,6 +72,7 @@ pub struct Session {
 impl Session {
     /// Boots the lab unless it is up, and fills into `plan` how its domains are reached.
     pub fn open(plan: &mut Plan) -> Result<Self> {
+        check_plan(plan)?;
         let folder = Folder::open()?;
         let started_here = folder.running().is_none();
         let session = Self { folder, started_here };
@@ -94,10 +97,29 @@ impl Drop for Session {
 /// # Errors
 /// When no lab is up.
 pub fn complete(plan: &mut Plan) -> Result<()> {
+    check_plan(plan)?;
     let folder = Folder::open()?;
     let running = folder.running().context("the lab is not up; run `cargo xtask lab xen up`")?;
     fill_in(plan, &folder, &running);
     Ok(())
+}
+
+/// Refuses a plan whose domains are elsewhere.
+fn check_plan(plan: &Plan) -> Result<()> {
+    let places = plan.domains.values().filter_map(|domain| domain.at.as_ref()?.ssh.as_deref());
+    let strangers: Vec<&str> = places.filter(|host| !host.starts_with(HOST_PREFIX)).collect();
+    if plan.platform.kind.get_ref() == "xen" && strangers.is_empty() {
+        return Ok(());
+    }
+    let why = match strangers.first() {
+        Some(host) => format!("its domain on `{host}` is elsewhere"),
+        None => format!("its platform is `{}`", plan.platform.kind.get_ref()),
+    };
+    Err(meter::Error::bad_arguments(format!(
+        "the plan `{}` is none of the lab: {why}; begin with plans/xen-lab-quick.toml",
+        plan.name
+    ))
+    .into())
 }
 
 fn fill_in(plan: &mut Plan, folder: &Folder, running: &Running) {
@@ -113,11 +135,16 @@ fn up(folder: &Folder, minutes: u64) -> Result<Running> {
     debian::check_machine()?;
     let began = Instant::now();
     let tell = |what: &str| eprintln!("lab: {:5.1} s  {what}", began.elapsed().as_secs_f64());
+    // Who comes second waits, and finds it up.
+    let _turn = folder.take_turn()?;
     if let Some(running) = folder.running() {
-        tell("it is up already");
+        // Whoever began it may not have come to its end.
+        boot(folder, tell)?;
         return Ok(running);
     }
-    images::ensure(folder)?;
+    images::ensure(folder).with_context(|| {
+        format!("make the lab's images; they need 6 GiB in {}", folder.as_ref().display())
+    })?;
     tell("images");
     let running = start(folder, minutes)?;
     let booted = boot(folder, tell);
@@ -158,7 +185,9 @@ fn boot(folder: &Folder, tell: impl Fn(&str)) -> Result<()> {
     wait_for_log(folder, "xen")?;
     tell("Domain-0 is ready");
     let dom0 = wait_for_ssh(folder, "dom0")?;
-    dom0.ask("xl create -q /lab/a.cfg && xl create -q /lab/b.cfg", CREATE).context("create the guests")?;
+    let create = "for name in A B; do xl domid $name >/dev/null 2>&1 || xl create -q /lab/$(echo $name | tr AB ab).cfg \
+                  || exit; done";
+    dom0.ask(create, CREATE).context("create the guests")?;
     tell("guests created");
     wait_for_log(folder, "native")?;
     for name in ["native", "a", "b"] {
@@ -212,7 +241,7 @@ fn is_final(error: &anyhow::Error) -> bool {
 }
 
 fn target(folder: &Folder, name: &str) -> Target {
-    Target { host: format!("xen-lab-{name}"), config: Some(folder.path("ssh_config")) }
+    Target { host: format!("{HOST_PREFIX}{name}"), config: Some(folder.path("ssh_config")) }
 }
 
 /// Ends the machines, and checks that they have ended.
@@ -259,4 +288,33 @@ fn enter_domain(folder: &Folder, domain: &str, words: &[String]) -> Result<u8> {
     };
     let status = command.status().with_context(|| format!("enter `{domain}`"))?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        matrix::plans_folder,
+        plan::{self, Overrides},
+    };
+
+    #[test]
+    fn only_plans_of_the_lab_are_run_in_it() {
+        let checked = |name: &str, from: &str, to: &str| {
+            let mut plan = plan::load(&plans_folder().join(name), &Overrides::default()).unwrap();
+            let b = plan.domains.get_mut("b").unwrap();
+            if let Some(host) = b.at.as_mut().and_then(|at| at.ssh.as_mut()) {
+                *host = host.replace(from, to);
+            }
+            check_plan(&plan)
+        };
+        checked("xen-lab.toml", "", "").unwrap();
+        checked("xen-lab-quick.toml", "", "").unwrap();
+        for error in [checked("quick.toml", "", ""), checked("xen-lab.toml", "xen-lab-b", "bench-b")] {
+            let error = error.unwrap_err();
+            assert!(error.to_string().contains("is none of the lab"), "{error}");
+            let kind = error.downcast_ref::<meter::Error>().unwrap().kind();
+            assert_eq!(kind.exit_code(), 2);
+        }
+    }
 }

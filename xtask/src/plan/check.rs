@@ -1,6 +1,9 @@
 //! Everything about a plan that can be wrong before anything was started.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use anyhow::{Result, bail};
 use meter::cpulist::CpuList;
@@ -40,6 +43,31 @@ pub(super) fn check(plan: &Plan, source: &Source) -> Result<()> {
     checker.probes()?;
     checker.matrix()?;
     expand(plan).map(drop)
+}
+
+/// What a value must be, if it is not.
+type Rule = fn(&str) -> Option<&'static str>;
+
+/// Names that programs take as an argument: never an option, never more than a line.
+fn host(name: &str) -> Option<&'static str> {
+    let good = !name.is_empty() && !name.starts_with('-') && !name.contains(char::is_control);
+    (!good).then_some("a name that does not begin with a dash")
+}
+
+fn absolute(path: &str) -> Option<&'static str> {
+    (!path.starts_with('/') || path.contains(char::is_control)).then_some("an absolute path")
+}
+
+fn address(text: &str) -> Option<&'static str> {
+    text.parse::<IpAddr>().is_err().then_some("an IP address")
+}
+
+fn peer(text: &str) -> Option<&'static str> {
+    let parsed = text.split_once('/').and_then(|(address, length)| {
+        let length: u8 = length.parse().ok()?;
+        (address.parse::<Ipv4Addr>().is_ok() && (8..=30).contains(&length)).then_some(())
+    });
+    parsed.is_none().then_some("an IPv4 address with the length of its network, such as 10.77.1.1/24")
 }
 
 struct Checker<'a> {
@@ -93,6 +121,10 @@ impl Checker<'_> {
         for domain in [&platform.control, &platform.outside] {
             self.known("domain", domain, &self.plan.domains)?;
         }
+        if platform.kind.get_ref() == "xen" && platform.xen.is_none() {
+            let path = self.source.path().display();
+            bail!("{path}: a Xen host needs [platform.xen]: `disk`, `nic` and `peer`; see docs/xen.md");
+        }
         if let Some(size) = &platform.disk_size {
             let parsed = substitute(size.get_ref(), &self.plan.variables)
                 .and_then(|size| size.parse::<meter::units::Bytes>().map(drop));
@@ -105,6 +137,26 @@ impl Checker<'_> {
         for (name, domain) in &self.plan.domains {
             if let Err(message) = domain.cpus.parse::<CpuList>() {
                 bail!("{}: domain `{name}`: {message}", self.source.path().display());
+            }
+        }
+        let xen = self.plan.platform.xen.iter();
+        let peers = xen.map(|xen| ("platform.xen".to_owned(), "peer", Some(&xen.peer), peer as Rule));
+        let rules = self.plan.domains.iter().flat_map(|(name, domain)| {
+            let at = domain.at.iter();
+            at.flat_map(move |at| {
+                let rule = |key, value, rule| (format!("domain `{name}`"), key, value, rule);
+                [
+                    rule("ssh", at.ssh.as_ref(), host as Rule),
+                    rule("guest", at.guest.as_ref(), host),
+                    rule("config", at.config.as_ref(), absolute),
+                    rule("namespace", at.namespace.as_ref(), absolute),
+                    rule("address", at.address.as_ref(), address),
+                ]
+            })
+        });
+        for (place, key, value, rule) in peers.chain(rules) {
+            if let Some((value, must)) = value.and_then(|value| Some((value, rule(value)?))) {
+                bail!("{}: {place}: `{key}` is `{value}`; it must be {must}", self.source.path().display());
             }
         }
         let baselines = self.plan.attachments.values().filter(|attachment| attachment.baseline).count();

@@ -98,7 +98,12 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Plan> {
     plan.selection.only.extend(overrides.only.iter().cloned());
     plan.selection.skip.extend(overrides.skip.iter().cloned());
     inline_published(&mut plan, &source)?;
-    check::check(&plan, &source)?;
+    let checked = check::check(&plan, &source);
+    // Its own part may be what is wrong, and the error names what it extends.
+    let own = |error: anyhow::Error| {
+        if source.path == path { error } else { error.context(path.display().to_string()) }
+    };
+    checked.map_err(own)?;
     Ok(plan)
 }
 

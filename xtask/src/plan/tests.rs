@@ -93,3 +93,31 @@ fn words_in_braces_are_replaced_and_unknown_ones_named() {
     assert!(substitute("{dsk}", &words).unwrap_err().contains("known are disk"));
     assert!(substitute("{disk", &words).is_err());
 }
+
+#[test]
+fn places_of_a_xen_plan_that_are_none_are_refused_before_anything_runs() {
+    let text = fs::read_to_string(plans_folder().join("xen-lab-quick.toml")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["ipsj-2010.toml", "published/ipsj-2010-os113.toml"] {
+        fs::create_dir_all(folder.path().join("published")).unwrap();
+        fs::copy(plans_folder().join(name), folder.path().join(name)).unwrap();
+    }
+    let path = folder.path().join("wrong.toml");
+    for (from, to, complaint) in [
+        ("ssh = \"xen-lab-b\"", "ssh = \"-oProxyCommand=touch /tmp/x\"", "`ssh` is `-oProxyCommand"),
+        ("guest = \"B\"", "guest = \"--help\"", "`guest` is `--help`"),
+        ("config = \"/lab/b.cfg\"", "config = \"b.cfg\"", "it must be an absolute path"),
+        ("peer = \"10.77.1.1/24\"", "peer = \"10.77.1.1; reboot\"", "`peer` is"),
+        ("address = \"10.77.0.1\"", "address = \"generator\"", "it must be an IP address"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        fs::write(&path, text.replace(from, to)).unwrap();
+        let error = format!("{:#}", load(&path, &Overrides::default()).unwrap_err());
+        assert!(error.contains(complaint) && error.contains("wrong.toml"), "{error}");
+    }
+    let start = text.find("[platform.xen]").unwrap();
+    let end = text.find("# The same machine").unwrap();
+    fs::write(&path, format!("{}{}", &text[..start], &text[end..])).unwrap();
+    let error = format!("{:#}", load(&path, &Overrides::default()).unwrap_err());
+    assert!(error.contains("needs [platform.xen]"), "{error}");
+}

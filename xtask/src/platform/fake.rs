@@ -1,6 +1,6 @@
 //! A platform of the tests: faked domains, and attachments that work or do not.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use anyhow::{Result, bail};
 
@@ -22,6 +22,10 @@ pub struct FakePlatform {
     pub without_loop: bool,
     /// Whether attaching fails.
     pub broken: bool,
+    /// How long attaching takes.
+    pub attaching: Duration,
+    /// What is wrong with the domains.
+    pub troubles: Vec<String>,
 }
 
 impl FakePlatform {
@@ -32,7 +36,14 @@ impl FakePlatform {
         let script = Rc::new(RefCell::new(Script { behaviours, ..Script::default() }));
         let domain = |name: &String| FakeDomain { name: name.clone(), script: Rc::clone(&script) };
         let domains = plan.domains.keys().map(|name| (name.clone(), domain(name))).collect();
-        Self { domains, script, without_loop: false, broken: false }
+        Self {
+            domains,
+            script,
+            without_loop: false,
+            broken: false,
+            attaching: Duration::ZERO,
+            troubles: Vec::new(),
+        }
     }
 }
 
@@ -58,10 +69,15 @@ impl Platform for FakePlatform {
         (self.without_loop && looped).then(|| "no loop device here".to_owned())
     }
 
+    fn troubles(&mut self) -> Vec<String> {
+        self.troubles.clone()
+    }
+
     fn attach(&mut self, attachment: &AttachmentSpec, _: Device) -> Result<BTreeMap<String, String>> {
         if self.broken {
             bail!("the device did not come back");
         }
+        std::thread::sleep(self.attaching);
         self.script.borrow_mut().log.push(format!("attach {}", attachment.measured.get_ref()));
         let mut words: BTreeMap<String, String> = self
             .domains

@@ -38,6 +38,12 @@ pub trait Platform {
     /// `peer`, `address.DOMAIN`.
     fn attach(&mut self, attachment: &AttachmentSpec, device: Device) -> Result<BTreeMap<String, String>>;
 
+    /// What is wrong with the domains now, asked after a trial that broke: a guest that is gone or stands
+    /// still, memory that ran out. Nothing where all is well or nobody can tell.
+    fn troubles(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What the platform itself counts of its domains, as totals: `DOMAIN.vcpu_s` is the CPU time that
     /// a domain got, in seconds. Nothing where nobody stands beside the domains.
     ///

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Broken, HANDSHAKE_S, PATIENCE, Site, Unfinished};
+use super::{Broken, PATIENCE, Site, Unfinished};
 use crate::{
     domain::{self, Event, Process},
     journal::{Outcome, Proof},
@@ -31,6 +31,10 @@ pub(super) fn start<'a>(
         let mut process = place.start(&command).map_err(&failed)?;
         let describe = format!("`{command}` in `{domain}`");
         wait_until_ready(site, &mut *process, stage, &describe)?;
+        if part.proof.is_empty() {
+            // Nobody needs its samples.
+            process.say("quiet").map_err(&failed)?;
+        }
         process.say("go").map_err(&failed)?;
         running.push(Running { part, domain, process });
     }
@@ -44,14 +48,14 @@ pub(super) fn wait_until_ready(
     stage: &'static str,
     describe: &str,
 ) -> Result<(), Unfinished> {
-    let deadline = domain::after(HANDSHAKE_S).min(site.deadline);
+    let deadline = domain::after(site.handshake_s()).min(site.deadline);
     loop {
         match next(site, process, deadline)? {
             Event::Record(record) if domain::kind(&record) == "ready" => return Ok(()),
             Event::Record(_) => {}
             Event::Ended(exit) => return Err(Broken::failed(stage, format!("{describe}: {exit}")).into()),
             Event::Silent => {
-                let reason = format!("{describe} was not ready after {HANDSHAKE_S} s");
+                let reason = format!("{describe} was not ready after {} s", site.handshake_s());
                 return Err(Broken { outcome: Outcome::TimedOut, stage, reason }.into());
             }
         }
@@ -119,6 +123,33 @@ pub(super) fn prove<'a>(
     Ok(loads)
 }
 
+/// Lets the loads that send samples fall silent, and waits until each has said that it has: what comes
+/// over the network from now on is the probe's.
+pub(super) fn hush(site: &Site<'_>, loads: &mut [Running<'_>]) -> Result<(), Unfinished> {
+    const STAGE: &str = "load";
+    let deadline = domain::after(site.handshake_s()).min(site.deadline);
+    for load in loads.iter_mut().filter(|load| !load.part.proof.is_empty()) {
+        let describe = format!("{} in `{}`", load.part.tool.get_ref(), load.domain);
+        let told = load.process.say("quiet").map_err(Broken::error(STAGE));
+        loop {
+            match next(site, &mut *load.process, deadline)? {
+                Event::Record(record) if domain::kind(&record) == "quiet" => break,
+                Event::Record(_) => {}
+                // Why it ended says more than that it could not be told anything.
+                Event::Ended(exit) => {
+                    return Err(Broken::failed(STAGE, format!("{describe} ended: {exit}")).into());
+                }
+                Event::Silent => {
+                    told?;
+                    let reason = format!("{describe} did not heed `quiet` within {} s", site.handshake_s());
+                    return Err(Broken { outcome: Outcome::TimedOut, stage: STAGE, reason }.into());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Stops the load, last started first, and takes its proofs from the summaries.
 pub(super) fn finish(site: &Site<'_>, loads: &mut [Running<'_>]) -> Result<Vec<Proof>, Unfinished> {
     let mut proofs = Vec::new();
@@ -141,7 +172,7 @@ pub(super) fn finish(site: &Site<'_>, loads: &mut [Running<'_>]) -> Result<Vec<P
 /// The summary of a part that was told to stop. Without one nobody knows that it ran all the while: then
 /// the measurement is invalid.
 fn collect_summary(site: &Site<'_>, load: &mut Running<'_>) -> Result<serde_json::Value, Unfinished> {
-    let deadline = domain::after(HANDSHAKE_S);
+    let deadline = domain::after(site.handshake_s());
     let describe = format!("{} in `{}`", load.part.tool.get_ref(), load.domain);
     let mut summary = None;
     loop {
@@ -161,7 +192,7 @@ fn collect_summary(site: &Site<'_>, load: &mut Running<'_>) -> Result<serde_json
                 };
             }
             Event::Silent => {
-                let reason = format!("{describe} did not stop after {HANDSHAKE_S} s and was killed");
+                let reason = format!("{describe} did not stop after {} s and was killed", site.handshake_s());
                 return Err(Broken { outcome: Outcome::TimedOut, stage: "stop", reason }.into());
             }
         }

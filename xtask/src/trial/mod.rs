@@ -1,4 +1,4 @@
-//! One trial: attach, start the load and prove it, measure, stop the load and prove it again.
+//! One trial: attach, start the load, prove and silence it, measure, stop the load and prove it again.
 //!
 //! The only part that touches both domains and results. Whatever happens ends as a [`Trial`] with its
 //! stage and cause; a load never outlives the function, because dropping a process ends it.
@@ -23,7 +23,8 @@ use crate::{
     platform::Platform,
 };
 
-/// How long a tool has to tell that it is ready, and to end when told to, in seconds.
+/// How long a tool has to tell that it is ready, and to end when told to, in seconds; longer where the plan
+/// gives loads longer to prove themselves, because its places are slow.
 const HANDSHAKE_S: f64 = 10.0;
 /// How often a wait looks at the stop flag.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -109,7 +110,11 @@ impl Lab<'_> {
             Err(Unfinished::Broken(broken)) => {
                 trial.outcome = broken.outcome;
                 trial.stage = Some(broken.stage.to_owned());
-                trial.reason = Some(broken.reason);
+                // What a tool's silence means, only the platform can tell.
+                let causes =
+                    if broken.outcome == Outcome::Skipped { Vec::new() } else { self.platform.troubles() };
+                let reason = [vec![broken.reason], causes].concat().join("; ");
+                trial.reason = Some(reason);
             }
         }
         trial.wall_s = began.elapsed().as_secs_f64();
@@ -123,12 +128,14 @@ impl Lab<'_> {
         if let Some(reason) = self.platform.lacks(attachment, probe.device) {
             return Err(Broken { outcome: Outcome::Skipped, stage: "attach", reason }.into());
         }
-        let deadline = crate::domain::after(plan.trial_timeout_s);
         let words = self.platform.attach(attachment, probe.device).map_err(Broken::error("attach"))?;
+        // From here: a guest that had to be made again first has not used up the trial's time.
+        let deadline = crate::domain::after(plan.trial_timeout_s);
         let site = Site { plan, attachment, words, platform: &*self.platform, stop: &self.stop, deadline };
         let loads = load::start(&site, &plan.loads[&cell.load].parts, "load")?;
         let others = load::start(&site, &probe.with, "probe")?;
         let mut loads = load::prove(&site, loads)?;
+        load::hush(&site, &mut loads)?;
         let before = site.platform.observe().map_err(Broken::error("load"))?;
         let probed = probe::run(&site, probe, trial);
         let after = site.platform.observe().map_err(Broken::error("stop"));
@@ -189,6 +196,11 @@ struct Site<'a> {
 }
 
 impl Site<'_> {
+    /// How long a tool has to answer, in seconds.
+    fn handshake_s(&self) -> f64 {
+        HANDSHAKE_S.max(self.plan.proof_timeout_s)
+    }
+
     /// The domain that stands for `name` under this attachment.
     fn stand_in<'b>(&'b self, name: &'b str) -> &'b str {
         self.attachment.stands_in.get(name).map_or(name, |domain| domain.get_ref())

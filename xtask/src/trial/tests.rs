@@ -67,7 +67,10 @@ fn a_good_trial_takes_its_numbers_and_proves_its_load() {
         "go cpuload",
         "start cpuload in a",
         "go cpuload",
+        "quiet cpuload",
+        "quiet cpuload",
         "start diskprobe in b",
+        "quiet diskprobe",
         "go diskprobe",
         "stop cpuload",
         "stop cpuload",
@@ -95,6 +98,7 @@ fn every_way_to_break_has_its_stage_and_cause() {
         Behaviour::Fading(json!({"operations": 9.0, "duty_percent": 99.0}), json!({"operations": 9.0}));
     let weak = Behaviour::Load(json!({"operations": 9.0, "duty_percent": 1.0}));
     let vanishing = Behaviour::Vanishing(json!({"operations": 9.0, "duty_percent": 99.0}));
+    let chatters = Behaviour::Chatters(json!({"operations": 9.0, "duty_percent": 99.0}));
     let empty = Behaviour::Probe(json!({"bytes": 1}), 0);
     let untrusted = Behaviour::Probe(json!({"elapsed_s": 1.0, "warnings": ["pin lost"]}), 4);
     let cases = [
@@ -103,7 +107,8 @@ fn every_way_to_break_has_its_stage_and_cause() {
         ("cpuload", Behaviour::Dies, Outcome::Failed, "proof", "killed"),
         ("cpuload", weak, Outcome::Invalid, "proof", "at least 10"),
         ("cpuload", faded, Outcome::Invalid, "load", "duty_percent of nothing"),
-        ("cpuload", vanishing, Outcome::Invalid, "stop", "domain gone"),
+        ("cpuload", vanishing, Outcome::Failed, "load", "domain gone"),
+        ("cpuload", chatters, Outcome::TimedOut, "load", "did not heed"),
         ("cpuload", Behaviour::Hangs, Outcome::Invalid, "proof", "no sample"),
         ("diskprobe", Behaviour::Unreachable, Outcome::Failed, "probe", "can't be reached"),
         ("diskprobe", Behaviour::Refuses, Outcome::Failed, "probe", "no permission"),
@@ -128,6 +133,28 @@ fn a_device_that_does_not_come_back_fails_the_trial() {
     platform.broken = true;
     let trial = trial_on(&plan, &mut platform, "disk/virtual/none");
     assert_eq!((trial.outcome, trial.stage.as_deref()), (Outcome::Failed, Some("attach")));
+}
+
+#[test]
+fn a_guest_that_had_to_be_made_again_has_not_used_up_the_trials_time() {
+    let plan = quick_plan();
+    let mut platform = FakePlatform::new(&plan, &good_tools());
+    platform.attaching = Duration::from_secs_f64(2.0 * plan.trial_timeout_s);
+    let trial = trial_on(&plan, &mut platform, "disk/virtual/cpu@a");
+    assert_eq!((trial.outcome, &trial.reason), (Outcome::Completed, &None));
+}
+
+#[test]
+fn what_the_platform_knows_of_a_broken_trial_is_in_its_reason() {
+    let plan = quick_plan();
+    let mut tools = good_tools();
+    tools.push(("diskprobe", Behaviour::Hangs));
+    let mut platform = FakePlatform::new(&plan, &tools);
+    platform.troubles = vec!["guest B is paused".to_owned()];
+    let trial = trial_on(&plan, &mut platform, "disk/virtual/none");
+    assert_eq!((trial.outcome, trial.stage.as_deref()), (Outcome::TimedOut, Some("probe")));
+    let reason = trial.reason.unwrap();
+    assert!(reason.contains("took longer") && reason.ends_with("; guest B is paused"), "{reason}");
 }
 
 fn journal_in(folder: &std::path::Path) -> Journal {

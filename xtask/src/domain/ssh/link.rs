@@ -77,6 +77,13 @@ impl Link {
         }
     }
 
+    /// Breaks the connection off, as a network would.
+    #[cfg(test)]
+    pub fn break_off(&mut self) {
+        let _ = self.master.kill();
+        let _ = self.master.wait();
+    }
+
     /// Whether the connection's own process is there and takes commands. Sends nothing to the machine.
     pub fn is_open(&self) -> bool {
         if !self.folder.join("socket").exists() {

@@ -33,6 +33,11 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// Longest that pushing one binary may take.
 const PUSH: Duration = Duration::from_secs(60);
 
+/// Ends every tool that was pushed to this user's cache there.
+const END_TOOLS: &str = "d=$(cd \"${XDG_CACHE_HOME:-$HOME/.cache}\" && pwd -P)/iomatrix/\n\
+                         for p in /proc/[0-9]*/exe; do case $(readlink \"$p\" 2>/dev/null) in\n\
+                         \"$d\"*) p=${p%/exe}; kill -9 \"${p##*/}\" ;; esac; done; true";
+
 /// A machine behind SSH.
 pub struct SshDomain {
     /// Where the tools are on this machine.
@@ -80,14 +85,28 @@ impl SshDomain {
         if self.link().is_ok_and(|link| link.ask("true", ANSWER).is_ok()) {
             return Ok(());
         }
+        let had_link = self.state.borrow().link.is_some();
         self.disconnect();
         self.connect()?;
-        self.link()?.ask("true", ANSWER).map(drop)
+        // What was started over a connection that vanished without a word may not know that yet.
+        self.link()?.ask(if had_link { END_TOOLS } else { "true" }, ANSWER).map(drop)
     }
 
     fn link(&self) -> Result<Ref<'_, Link>> {
         let closed = || format!("the connection to `{}` is closed", self.target.host);
         Ref::filter_map(self.state.borrow(), |state| state.link.as_ref()).ok().with_context(closed)
+    }
+
+    /// Starts `script` as a channel of the connection that there is; its input closes with that.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub fn open(&self, script: &str) -> Result<Box<dyn Process>> {
+        let mut command = self.link()?.command(script);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        enter(&mut command, None, &[]);
+        let process = LocalProcess::watch(command.spawn().context("run `ssh`")?, &self.target.host)?;
+        Ok(Box::new(SshProcess { process, host: self.target.host.clone() }))
     }
 
     /// The path of `tool` there; it is pushed unless a file with its digest is there already.
@@ -141,12 +160,7 @@ impl Domain for SshDomain {
             script.push(' ');
             script.push_str(&quote(arg));
         }
-        let mut system_command = self.link()?.command(&script);
-        system_command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        enter(&mut system_command, None, &[]);
-        let child = system_command.spawn().with_context(|| format!("start `{command}` over ssh"))?;
-        let process = LocalProcess::watch(child, &command.tool)?;
-        Ok(Box::new(SshProcess { process, host: self.target.host.clone() }))
+        self.open(&script).with_context(|| format!("start `{command}` over ssh"))
     }
 }
 

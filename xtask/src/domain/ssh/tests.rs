@@ -10,11 +10,12 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::domain::after;
+use crate::domain::{after, shell::LocalShell};
 
 /// An sshd of a test's own, ended with it.
 struct Server {
     folder: TempDir,
+    port: u16,
     daemon: Child,
 }
 
@@ -66,7 +67,7 @@ impl Server {
             assert!(Instant::now() < deadline, "sshd does not listen");
             std::thread::sleep(Duration::from_millis(10));
         }
-        Some(Self { folder, daemon })
+        Some(Self { folder, port, daemon })
     }
 
     /// The domain behind `host`, with a tool `cpuload` that is this shell script.
@@ -139,6 +140,25 @@ fn a_tool_dies_with_its_controller() {
 }
 
 #[test]
+fn a_tool_behind_a_link_that_went_silent_is_ended_by_the_next_one() {
+    let Some(server) = Server::start() else { return };
+    let domain = server.domain("guest", "");
+    // No script: the test of what runs is the path of its program.
+    fs::copy("/bin/sleep", server.folder.path().join("tools/sleep")).unwrap();
+    domain.connect().unwrap();
+    let path = domain.push("sleep").unwrap();
+    // The connection's daemon is gone, the tool never notices: as when packets stop to arrive.
+    let mut orphan = Command::new(&path).arg("60").spawn().unwrap();
+    let mut unrelated = Command::new("sleep").arg("60").spawn().unwrap();
+    domain.state.borrow_mut().link.as_mut().unwrap().break_off();
+    domain.ensure_alive().unwrap();
+    assert_eq!(orphan.wait().unwrap().code(), None, "ended by a signal");
+    assert!(unrelated.try_wait().unwrap().is_none(), "what is not ours lives on");
+    unrelated.kill().unwrap();
+    unrelated.wait().unwrap();
+}
+
+#[test]
 fn a_binary_is_pushed_once_and_a_damaged_one_again() {
     let Some(server) = Server::start() else { return };
     let started = || {
@@ -166,6 +186,60 @@ fn an_unknown_host_key_is_refused_and_a_closed_port_is_named() {
     let _ = server.daemon.wait();
     let error = SshDomain::new(target, "/".into()).connect().unwrap_err();
     assert!(error.to_string().contains("Connection refused"), "{error:#}");
+}
+
+/// The bytes that went over this test's connection, both ways, as the kernel counts them (TCP_INFO).
+fn bytes_on_the_wire(port: u16) -> Option<[u64; 2]> {
+    let text = LocalShell.ask(&format!("ss -tinH 'dport = :{port}'"), ANSWER).unwrap_or_default();
+    let count = |key: &str| text.split_whitespace().find_map(|word| word.strip_prefix(key)?.parse().ok());
+    let bytes = count("bytes_sent:").zip(count("bytes_received:")).map(|(sent, received)| [sent, received]);
+    if bytes.is_none() {
+        eprintln!("skipped: `ss` of iproute2 tells no bytes here: {text}");
+    }
+    bytes
+}
+
+/// Reads records until one of that kind.
+fn until(process: &mut dyn Process, wanted: &str) -> serde_json::Value {
+    loop {
+        match process.next(after(10.0)) {
+            Event::Record(record) if crate::domain::kind(&record) == wanted => return record,
+            Event::Record(_) => {}
+            event => panic!("no {wanted}: {event:?}"),
+        }
+    }
+}
+
+#[test]
+fn nothing_is_on_the_wire_while_a_probe_measures() {
+    let Some(server) = Server::start() else { return };
+    let domain = SshDomain::new(server.target("guest"), tools::build().unwrap().folder);
+    let mut load =
+        domain.start(&cpuload(&["--duty", "5", "--duration", "60s", "--interval", "10ms"])).unwrap();
+    until(&mut *load, "ready");
+    load.say("go").unwrap();
+    until(&mut *load, "sample");
+    let Some(before) = bytes_on_the_wire(server.port) else { return };
+    std::thread::sleep(Duration::from_millis(200));
+    assert_ne!(bytes_on_the_wire(server.port), Some(before), "a load that talks is seen");
+    load.say("quiet").unwrap();
+    until(&mut *load, "quiet");
+
+    let mut probe =
+        domain.start(&cpuload(&["--duty", "5", "--duration", "900ms", "--interval", "10ms"])).unwrap();
+    until(&mut *probe, "ready");
+    probe.say("quiet").unwrap();
+    probe.say("go").unwrap();
+    // The order itself goes over the wire.
+    std::thread::sleep(Duration::from_millis(200));
+    let before = bytes_on_the_wire(server.port);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(bytes_on_the_wire(server.port), before, "something was sent while the probe measured");
+    let Event::Record(summary) = probe.next(after(10.0)) else { panic!("no summary") };
+    assert_eq!(crate::domain::kind(&summary), "summary", "{summary}");
+    load.close();
+    let Event::Record(summary) = load.next(after(10.0)) else { panic!("no summary") };
+    assert!(summary["elapsed_s"].as_f64().unwrap() > 1.0, "all of its run is in the summary: {summary}");
 }
 
 #[test]

@@ -6,13 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::xl::QUESTION;
 use crate::domain::shell::{Shell, quote};
 
 /// How long a kernel may take to see a device that was just attached.
-const APPEAR: Duration = Duration::from_secs(40);
+const APPEAR: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 40 });
+
+/// Longest that reading one block may take before its kernel gives up.
+const READ: Duration = Duration::from_secs(45);
 
 /// What a device is found by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,13 +67,25 @@ pub fn look(place: &dyn Shell, mark: &Mark) -> Result<Option<String>> {
 
 /// Waits until `place` has the device; gives the kernel's name of it.
 pub fn wait(place: &dyn Shell, mark: &Mark) -> Result<String> {
-    let deadline = Instant::now() + APPEAR;
+    wait_for(place, mark, APPEAR)
+}
+
+/// Reads a block of the disk `name` past the kernel's cache: its interrupts arrive.
+pub fn prove_readable(place: &dyn Shell, name: &str) -> Result<()> {
+    let script = format!("timeout 10 dd if=/dev/{name} of=/dev/null bs=4096 count=1 iflag=direct");
+    // A kernel waits 30 s for a command without an interrupt, and nothing ends who waits in it.
+    place.ask(&script, READ).map(drop).with_context(|| format!("{name} can't be read"))
+}
+
+/// The same, for at most `limit`.
+pub fn wait_for(place: &dyn Shell, mark: &Mark, limit: Duration) -> Result<String> {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(name) = look(place, mark)? {
             return Ok(name);
         }
         if Instant::now() > deadline {
-            bail!("no {} appeared within {} s", mark.describe(), APPEAR.as_secs());
+            bail!("no {} appeared within {} s", mark.describe(), limit.as_secs());
         }
         thread::sleep(Duration::from_millis(100));
     }

@@ -25,9 +25,13 @@ use xl::{Vcpu, Xl};
 
 use super::Platform;
 use crate::{
-    domain::{Domain, shell::Shell},
+    domain::{Domain, Event, Process, shell::Shell},
     plan::{AttachmentSpec, Device, DiskPath, Link, PlaceSpec, Plan, XenSpec},
 };
+
+/// Takes the lock of a Xen host and says so; lets it go when its input ends.
+const TURN: &str =
+    "exec 9>>/run/iomatrix.lock; flock -n 9 || exit 1; echo '{\"record\":\"ready\"}'; cat >/dev/null";
 
 /// Longest that a guest may take from its creation to its first answer.
 const BOOT: Duration = Duration::from_secs(120);
@@ -38,6 +42,8 @@ pub struct Xen {
     control: String,
     outside: String,
     places: BTreeMap<String, Box<dyn Place>>,
+    /// Holds this Xen host's lock.
+    turn: Option<Box<dyn Process>>,
     at: BTreeMap<String, PlaceSpec>,
     /// CPUs of the host, as the plan wants them for each domain.
     pinning: BTreeMap<String, Vec<usize>>,
@@ -50,6 +56,8 @@ pub struct Xen {
     /// Domains that can't be had any more, and why.
     lost: BTreeMap<String, String>,
     before: Vec<Vcpu>,
+    /// What the control domain's kernel said last when memory ran out.
+    out_of_memory: String,
     label: String,
     notes: Vec<String>,
 }
@@ -60,8 +68,8 @@ impl Xen {
     pub fn prepare(plan: &Plan, binaries: &Path, folder: &Path) -> Result<Self> {
         let mut places = BTreeMap::new();
         for (name, domain) in &plan.domains {
-            let place = place::open(domain, &plan.platform, binaries)
-                .with_context(|| format!("domain `{name}`; `cargo xtask doctor` says more"))?;
+            let place =
+                place::open(domain, &plan.platform, binaries).with_context(|| format!("domain `{name}`"))?;
             places.insert(name.clone(), place);
         }
         let mut xen = Self::with_places(plan, places)?;
@@ -92,6 +100,7 @@ impl Xen {
             control,
             outside,
             places,
+            turn: None,
             at,
             pinning,
             cpus: BTreeMap::new(),
@@ -100,10 +109,15 @@ impl Xen {
             unsure: false,
             lost: BTreeMap::new(),
             before: Vec::new(),
+            out_of_memory: String::new(),
             label: String::new(),
             notes: Vec::new(),
         };
+        xen.places[&xen.control].ensure_alive().with_context(|| unreachable(&xen.control))?;
+        xen.take_turn()?;
         xen.before = xen.xl().vcpus().context("ask the toolstack; is this a Xen control domain?")?;
+        xen.out_of_memory = xen.last_out_of_memory()?;
+        xen.find_everyone()?;
         xen.reclaim()?;
         for name in xen.at.keys() {
             xen.pin(name)?;
@@ -112,6 +126,69 @@ impl Xen {
             xen.cpus.insert(name.clone(), place.cpus()?.to_string());
         }
         Ok(xen)
+    }
+
+    /// Keeps other coordinators off this Xen host, until this one or the connection ends.
+    fn take_turn(&mut self) -> Result<()> {
+        let held = |turn: &mut Box<dyn Process>| matches!(turn.next(Instant::now()), Event::Silent);
+        if self.turn.as_mut().is_some_and(held) {
+            return Ok(());
+        }
+        let mut turn = self.places[&self.control].hold(TURN)?;
+        match turn.next(Instant::now() + xl::QUESTION) {
+            Event::Record(_) => {
+                self.turn = Some(turn);
+                Ok(())
+            }
+            Event::Ended(exit) => bail!("another matrix runs on this Xen host ({exit}); wait for its end"),
+            Event::Silent => bail!("the control domain does not lock /run/iomatrix.lock in time"),
+        }
+    }
+
+    /// Connects to every domain. A guest that is not there, or that stands still, is made; one that only
+    /// refuses this user is left alone.
+    fn find_everyone(&mut self) -> Result<()> {
+        let names: Vec<String> = self.places.keys().cloned().collect();
+        for name in &names {
+            let Err(error) = self.places[name].ensure_alive() else { continue };
+            let halted = match self.at[name].guest.clone() {
+                Some(guest) => self.halted(&guest)?,
+                None => None,
+            };
+            let Some(halted) = halted else { return Err(error.context(unreachable(name))) };
+            eprintln!("domain `{name}`: {halted}; it is made again");
+            self.revive(name).with_context(|| unreachable(name))?;
+        }
+        Ok(())
+    }
+
+    /// Why a guest can't answer whatever its SSH is like, in words; `None` while it runs.
+    fn halted(&self, guest: &str) -> Result<Option<String>> {
+        let states = self.xl().states()?;
+        let Some(state) = states.get(guest) else { return Ok(Some(format!("guest {guest} is gone"))) };
+        let words = [('p', "paused"), ('c', "crashed"), ('d', "dying"), ('s', "shut down")];
+        let word = words.into_iter().find(|(letter, _)| state.contains(*letter));
+        Ok(word.map(|(_, word)| format!("guest {guest} is {word}")))
+    }
+
+    /// The last process that the control domain's kernel ended for want of memory, in its own words.
+    fn last_out_of_memory(&self) -> Result<String> {
+        self.control().ask("dmesg | grep -i 'out of memory: killed' | tail -n 1", xl::QUESTION)
+    }
+
+    /// What is wrong now, as the toolstack and the control domain's kernel see it.
+    fn look_for_troubles(&mut self) -> Result<Vec<String>> {
+        self.places[&self.control].ensure_alive()?;
+        let mut found = Vec::new();
+        for guest in self.at.values().filter_map(|at| at.guest.as_deref()) {
+            found.extend(self.halted(guest)?);
+        }
+        let out_of_memory = self.last_out_of_memory()?;
+        if out_of_memory != self.out_of_memory {
+            found.push(format!("the control domain's kernel: {out_of_memory}"));
+            self.out_of_memory = out_of_memory;
+        }
+        Ok(found)
     }
 
     /// Label and notes from what the host tells of itself; all of it goes into `xen.txt`.
@@ -129,8 +206,9 @@ impl Xen {
         for vcpu in self.xl().vcpus()? {
             self.notes.push(format!("vCPU {} of {} on CPU {}", vcpu.number, vcpu.guest, vcpu.affinity));
         }
-        let all = "xl info; xl vcpu-list; xl list -v; xl sched-credit2 2>/dev/null; xl pci-assignable-list; \
-                   cat /proc/cmdline; uname -a";
+        let all = "xl info; xl vcpu-list; xl list -v; xl sched-credit2 2>/dev/null; \
+                   echo 'assignable, and held by xen-pciback:'; xl pci-assignable-list; \
+                   ls /sys/bus/pci/drivers/pciback; cat /proc/cmdline; uname -a";
         let mut text = self.control().ask(all, xl::QUESTION)?;
         for config in self.at.values().filter_map(|at| at.config.as_ref()) {
             let config = crate::domain::shell::quote(config);
@@ -173,17 +251,28 @@ impl Xen {
         Ok(())
     }
 
-    /// Makes sure that every domain answers; a guest that does not is made again, or given up.
+    /// Makes sure that every domain answers, the control domain first; a guest that does not is made again,
+    /// or given up. The toolstack is asked before the guests: a paused one would only be waited for.
     fn heal(&mut self) -> Result<()> {
         self.places[&self.control].ensure_alive().context("the control domain does not answer")?;
+        self.take_turn()?;
         let names: Vec<String> = self.places.keys().filter(|name| **name != self.control).cloned().collect();
         for name in names.iter().filter(|name| !self.lost.contains_key(*name)).collect::<Vec<_>>() {
-            if let Err(error) = self.places[name].ensure_alive() {
-                eprintln!("domain `{name}` does not answer: {error:#}");
-                if let Err(error) = self.revive(name) {
-                    eprintln!("domain `{name}` is taken out: {error:#}");
-                    self.lost.insert(name.clone(), format!("{error:#}"));
-                }
+            let halted = match self.at[name].guest.clone() {
+                Some(guest) => self.halted(&guest)?,
+                None => None,
+            };
+            let trouble = match halted {
+                Some(halted) => halted,
+                None => match self.places[name].ensure_alive() {
+                    Ok(()) => continue,
+                    Err(error) => format!("{error:#}"),
+                },
+            };
+            eprintln!("domain `{name}` does not answer: {trouble}");
+            if let Err(error) = self.revive(name) {
+                eprintln!("domain `{name}` is taken out: {error:#}");
+                self.lost.insert(name.clone(), format!("{error:#}"));
             }
         }
         Ok(())
@@ -208,6 +297,11 @@ impl Xen {
         }
         self.pin(domain)
     }
+}
+
+/// Which domain could not be reached at the start.
+fn unreachable(domain: &str) -> String {
+    format!("domain `{domain}` can't be used; `cargo xtask doctor` says more")
 }
 
 impl Platform for Xen {
@@ -276,6 +370,11 @@ impl Platform for Xen {
             words.insert("disk".into(), disk);
         }
         Ok(words)
+    }
+
+    fn troubles(&mut self) -> Vec<String> {
+        self.look_for_troubles()
+            .unwrap_or_else(|error| vec![format!("and the control domain does not say why: {error:#}")])
     }
 
     fn observe(&self) -> Result<BTreeMap<String, f64>> {

@@ -1,6 +1,13 @@
 //! Places that the platform `xen` works with: machines behind SSH, and this one.
 
-use std::{fs::File, os::fd::OwnedFd, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    os::fd::OwnedFd,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use meter::cpulist::CpuList;
@@ -8,7 +15,7 @@ use meter::cpulist::CpuList;
 use crate::{
     domain::{
         Domain, Process, ToolCommand,
-        local::{LocalDomain, enter},
+        local::{LocalDomain, LocalProcess, enter},
         shell::{Said, Shell, run},
         ssh::{SshDomain, Target},
     },
@@ -23,11 +30,14 @@ pub trait Place: Domain + Shell {
     /// Forgets its connection: it is about to go.
     fn disconnect(&self);
 
+    /// Starts `script`, which holds something for as long as its standard input is open.
+    fn hold(&self, script: &str) -> Result<Box<dyn Process>>;
+
     /// The CPUs of its own that tools may use.
     fn cpus(&self) -> Result<CpuList>;
 }
 
-/// The place of `domain`, connected.
+/// The place of `domain`; a connection is opened by its first use.
 pub fn open(domain: &DomainSpec, platform: &PlatformSpec, binaries: &Path) -> Result<Box<dyn Place>> {
     let at = domain.at.clone().unwrap_or_default();
     let Some(host) = at.ssh else {
@@ -42,9 +52,7 @@ pub fn open(domain: &DomainSpec, platform: &PlatformSpec, binaries: &Path) -> Re
         return Ok(Box::new(Here(LocalDomain { binaries: binaries.to_owned(), cpus, network })));
     };
     let config = platform.ssh_config.as_ref().map(Into::into);
-    let place = SshDomain::new(Target { host, config }, binaries.to_owned());
-    place.connect()?;
-    Ok(Box::new(place))
+    Ok(Box::new(SshDomain::new(Target { host, config }, binaries.to_owned())))
 }
 
 impl Place for SshDomain {
@@ -54,6 +62,10 @@ impl Place for SshDomain {
 
     fn disconnect(&self) {
         Self::disconnect(self);
+    }
+
+    fn hold(&self, script: &str) -> Result<Box<dyn Process>> {
+        self.open(script)
     }
 
     fn cpus(&self) -> Result<CpuList> {
@@ -86,6 +98,14 @@ impl Place for Here {
     }
 
     fn disconnect(&self) {}
+
+    fn hold(&self, script: &str) -> Result<Box<dyn Process>> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        enter(&mut command, self.0.network.as_ref(), &[]);
+        Ok(Box::new(LocalProcess::watch(command.spawn().context("run `sh`")?, "sh")?))
+    }
 
     fn cpus(&self) -> Result<CpuList> {
         Ok(CpuList::new(self.0.cpus.iter().copied()))

@@ -21,6 +21,12 @@ const VIRTUAL_DISK: &str = "xvdm";
 const VIRTUAL_MAC: &str = "00:16:3e:69:6f:6d";
 /// The bridge between the measured interface and the virtual one.
 const BRIDGE: &str = "iomatrix0";
+/// How long a device that comes back may take to be seen by the control domain.
+const COME_BACK: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 25 });
+/// How long the control domain may take to look its PCI bus through.
+const RESCAN: Duration = Duration::from_secs(90);
+/// How long the control domain may take to answer again, at the end.
+const RECONNECT: Duration = Duration::from_secs(60);
 /// How long a link may take to come up.
 const CARRIER: Duration = Duration::from_secs(30);
 
@@ -142,10 +148,8 @@ impl Xen {
             (At::Virtual(domain), Device::Disk) => {
                 let script = self.spec.block_script.as_ref().map(|path| format!("script={path},"));
                 let script = script.unwrap_or_default();
-                let guest = self.guest_of(domain)?;
-                self.xl().switch(&format!(
-                    "block-attach {guest} vdev={VIRTUAL_DISK},access=rw,{script}target=/dev/{name}"
-                ))
+                let device = format!("vdev={VIRTUAL_DISK},access=rw,{script}target=/dev/{name}");
+                self.xl().switch("block-attach", &self.guest_of(domain)?, &[device])
             }
             (At::Virtual(domain), Device::Network) => {
                 let bridge = format!(
@@ -154,10 +158,9 @@ impl Xen {
                 );
                 self.control().ask(&bridge, QUESTION)?;
                 link_up(self.control(), &name, None)?;
-                let script = self.spec.vif_script.as_ref().map(|path| format!(" script={path}"));
-                let guest = self.guest_of(domain)?;
-                let script = script.unwrap_or_default();
-                self.xl().switch(&format!("network-attach {guest} mac={VIRTUAL_MAC} bridge={BRIDGE}{script}"))
+                let mut device = vec![format!("mac={VIRTUAL_MAC}"), format!("bridge={BRIDGE}")];
+                device.extend(self.spec.vif_script.as_ref().map(|path| format!("script={path}")));
+                self.xl().switch("network-attach", &self.guest_of(domain)?, &device)
             }
         }
     }
@@ -174,12 +177,12 @@ impl Xen {
             (At::Control, Device::Network) => self.forget_link()?,
             (At::Virtual(domain), Device::Disk) => {
                 let guest = self.guest_of(domain)?;
-                self.xl().switch(&format!("block-detach {guest} {VIRTUAL_DISK}"))?;
+                self.xl().switch("block-detach", &guest, &[VIRTUAL_DISK.into()])?;
                 self.wait_until_gone(domain, &Mark::Virtual(VIRTUAL_DISK.into()))?;
             }
             (At::Virtual(domain), Device::Network) => {
                 let guest = self.guest_of(domain)?;
-                self.xl().switch(&format!("network-detach {guest} {VIRTUAL_MAC}"))?;
+                self.xl().switch("network-detach", &guest, &[VIRTUAL_MAC.into()])?;
                 self.wait_until_gone(domain, &Mark::Mac(VIRTUAL_MAC.into()))?;
                 self.forget_link()?;
             }
@@ -189,11 +192,37 @@ impl Xen {
                 self.let_go(domain, device, &held.mark)?;
                 self.xl().pci_detach(&guest, &function)?;
                 self.xl().make_own(&function)?;
-                find::wait(self.control(), &held.mark).context("in the control domain")?;
+                self.come_home(device)?;
             }
         }
         self.held_mut(device).at = At::Control;
         Ok(())
+    }
+
+    /// Waits until the control domain has the device; gives its name there. A disk must also be readable:
+    /// a controller that lost its interrupts on the way is taken off the bus and found again.
+    fn come_home(&self, device: Device) -> Result<String> {
+        let held = self.held(device);
+        let look = |limit| -> Result<String> {
+            let name = find::wait_for(self.control(), &held.mark, limit)?;
+            if device == Device::Disk {
+                find::prove_readable(self.control(), &name)?;
+            }
+            Ok(name)
+        };
+        let broken = match look(COME_BACK) {
+            Ok(name) => return Ok(name),
+            Err(error) => error.context("in the control domain"),
+        };
+        let Some(function) = &held.function else { return Err(broken) };
+        eprintln!("{function} does not work ({broken:#}): it is taken off the bus and found again");
+        let devices = "/sys/bus/pci";
+        let script = format!(
+            "if [ -e {devices}/devices/{function} ]; then echo 1 >{devices}/devices/{function}/remove; fi; \
+             sleep 1; echo 1 >{devices}/rescan"
+        );
+        self.control().ask(&script, RESCAN).context("in the control domain")?;
+        look(COME_BACK).context("in the control domain, after its bus was looked through again")
     }
 
     /// Unbinds the guest's driver: it switches the function's interrupts off itself, which after the
@@ -239,7 +268,7 @@ impl Xen {
                     if let Some(function) = &held.function {
                         self.xl().make_own(function)?;
                     }
-                    find::wait(self.control(), &held.mark).context("in the control domain")?;
+                    self.come_home(device)?;
                 }
                 At::Virtual(owner) if owner == domain => {
                     if device == Device::Network {
@@ -258,12 +287,18 @@ impl Xen {
         let guests: Vec<(String, String)> =
             self.at.iter().filter_map(|(name, at)| Some((name.clone(), at.guest.clone()?))).collect();
         for (domain, guest) in &guests {
-            let left =
-                format!("xl block-list {guest} 2>/dev/null | grep -c {} || true", vdev_number(VIRTUAL_DISK));
-            let links = format!("xl network-list {guest} 2>/dev/null | grep -ci {VIRTUAL_MAC} || true");
-            let occupied = self.control().ask(&left, QUESTION)? != "0"
-                || self.control().ask(&links, QUESTION)? != "0"
-                || !self.xl().pci_list(guest).unwrap_or_default().is_empty();
+            if !self.xl().exists(guest)? {
+                continue;
+            }
+            // A function that a guest has for itself is none of ours as long as ours are at home.
+            let mut away = false;
+            for device in [Device::Disk, Device::Network] {
+                away |= find::look(self.control(), &self.held(device).mark)?.is_none();
+            }
+            let number = vdev_number(VIRTUAL_DISK).to_string();
+            let occupied = self.xl().shows("block-list", guest, &number)?
+                || self.xl().shows("network-list", guest, VIRTUAL_MAC)?
+                || away && !self.xl().pci_list(guest)?.is_empty();
             if occupied {
                 self.revive(domain).with_context(|| format!("`{domain}` had a measured device already"))?;
             }
@@ -279,17 +314,17 @@ impl Xen {
     fn find_home(&mut self, device: Device) -> Result<()> {
         let mark = self.held(device).mark.clone();
         if find::look(self.control(), &mark)?.is_none() {
-            let assignable = self.control().ask("xl pci-assignable-list", QUESTION)?;
-            for function in assignable.split_whitespace() {
+            for function in &self.xl().assignable()? {
                 self.xl().make_own(function)?;
                 thread::sleep(Duration::from_millis(500));
                 if find::look(self.control(), &mark)?.is_some() {
                     self.held_mut(device).was_assignable = self.held(device).function.is_none();
                     break;
                 }
+                self.xl().make_assignable(function)?;
             }
         }
-        let name = find::wait(self.control(), &mark).context("in the control domain")?;
+        let name = self.come_home(device)?;
         let class = if device == Device::Disk { "block" } else { "net" };
         self.held_mut(device).function = Some(find::pci_function(self.control(), class, &name)?);
         Ok(())
@@ -309,14 +344,27 @@ impl Xen {
         Ok(())
     }
 
-    /// Puts devices and pinning back to where they were before.
+    /// Puts devices and pinning back to where they were before. Failure is no reason to leave it at that:
+    /// what can't be released in order is looked for and taken.
     pub(super) fn restore(&mut self) -> Result<()> {
-        self.places[&self.control].ensure_alive()?;
-        if self.unsure {
+        let deadline = Instant::now() + RECONNECT;
+        while let Err(error) = self.places[&self.control].ensure_alive() {
+            if Instant::now() > deadline {
+                return Err(error.context("the control domain does not answer"));
+            }
+            thread::sleep(Duration::from_millis(500));
+        }
+        let in_order = !self.unsure && {
+            let released = self.release(Device::Disk).and_then(|()| self.release(Device::Network));
+            if let Err(error) = &released {
+                eprintln!("the measured devices are looked for and taken back: {error:#}");
+            }
+            released.is_ok()
+        };
+        if !in_order {
             self.reclaim()?;
         }
         for device in [Device::Disk, Device::Network] {
-            self.release(device)?;
             let held = self.held(device).clone();
             if let (true, Some(function)) = (held.was_assignable, &held.function) {
                 self.xl().make_assignable(function)?;

@@ -19,6 +19,18 @@ struct Host {
     virtual_disk: bool,
     virtual_nic: bool,
     b_answers: bool,
+    /// What `xl list` shows as B's state; nothing where there is no B.
+    b_state: Option<&'static str>,
+    /// Whether the control domain answers at all; counted down to 0 by every question that fails.
+    control_fails: u32,
+    /// Whether no other matrix holds the lock.
+    turn_is_free: bool,
+    /// Whether the disk's controller gets no interrupts, until it is found again.
+    without_interrupts: bool,
+    /// Whether the disk is seen by nobody.
+    stays_away: bool,
+    /// What the control domain's kernel says of its memory.
+    out_of_memory: String,
     /// Every command that changes something.
     log: Vec<String>,
     /// A part of a command that fails from now on.
@@ -33,6 +45,12 @@ impl Default for Host {
             virtual_disk: false,
             virtual_nic: false,
             b_answers: true,
+            b_state: Some("-b----"),
+            control_fails: 0,
+            turn_is_free: true,
+            without_interrupts: false,
+            stays_away: false,
+            out_of_memory: String::new(),
             log: Vec::new(),
             broken: None,
         }
@@ -48,9 +66,17 @@ const VCPUS: &str = "Name ID VCPU CPU State Time(s) Affinity (Hard / Soft)\n\
 impl Host {
     /// The answer to a script in `domain`.
     fn answer(&mut self, domain: &str, script: &str) -> Result<String> {
-        if domain == "b" && !self.b_answers {
+        if domain == "b" && !(self.b_answers && self.b_state == Some("-b----")) {
             bail!("the connection to `b` broke");
         }
+        if domain == "dom0" && self.control_fails > 0 {
+            self.control_fails -= 1;
+            bail!("the connection to `dom0` broke");
+        }
+        let script = script
+            .strip_prefix("timeout ")
+            .and_then(|call| call.split_once(' '))
+            .map_or(script, |call| call.1);
         if self.broken.is_some_and(|broken| script.contains(broken)) {
             bail!("`{script}` failed: libxl: error");
         }
@@ -60,10 +86,18 @@ impl Host {
             return self.xl(command);
         }
         Ok(match script {
+            _ if script.contains("dmesg") => self.out_of_memory.clone(),
             _ if domain == "native" && script.contains("/sys/block/*") => "sda".into(),
             _ if domain == "native" && script.contains("/sys/class/net/*") => "eth2".into(),
-            _ if script.contains("/sys/block/*") => shown(owner(&self.disk), "sda"),
+            _ if script.contains("/sys/block/*") => shown(owner(&self.disk) && !self.stays_away, "sda"),
             _ if script.contains("69:6f:6d") => shown(domain == "b" && self.virtual_nic, "eth1"),
+            _ if script.contains("iflag=direct") && self.without_interrupts => {
+                bail!("dd: Input/output error")
+            }
+            _ if script.contains("/remove") => {
+                self.without_interrupts = false;
+                String::new()
+            }
             _ if script.contains("/sys/class/net/*/statistics") => String::new(),
             _ if script.contains("/sys/class/net/*") => shown(owner(&self.nic), "eth2"),
             _ if script.contains("-b /dev/") => shown(self.virtual_disk, "xvdm"),
@@ -111,7 +145,21 @@ impl Host {
                 let held = held.into_iter().filter(|(holder, _)| *holder == "pciback");
                 return Ok(held.map(|(_, function)| function).collect::<Vec<_>>().join("\n"));
             }
-            "domid" => return Ok("2".into()),
+            "list" => {
+                let b = self.b_state.map(|state| format!("B 2 320 1 {state} 3.9\n")).unwrap_or_default();
+                return Ok(format!(
+                    "Name ID Mem VCPUs State Time(s)\nDomain-0 0 640 2 r----- 61.8\nA 1 256 1 -b---- 4.1\n{b}"
+                ));
+            }
+            "destroy" => {
+                self.b_state = None;
+                (self.virtual_disk, self.virtual_nic) = (false, false);
+                for holder in [&mut self.disk, &mut self.nic] {
+                    if holder == "B" {
+                        *holder = "pciback".into();
+                    }
+                }
+            }
             "pci-assignable-add" => *holder = "pciback".into(),
             "pci-attach" => *holder = "B".into(),
             "pci-detach" => *holder = "pciback".into(),
@@ -120,8 +168,14 @@ impl Host {
             "block-detach" => self.virtual_disk = false,
             "network-attach" => self.virtual_nic = true,
             "network-detach" => self.virtual_nic = false,
-            "create" => self.b_answers = true,
-            "block-list" | "network-list" => return Ok("0".into()),
+            "create" => (self.b_answers, self.b_state) = (true, Some("-b----")),
+            "block-list" if self.virtual_disk => return Ok("Vdev BE\n51904 0".into()),
+            "network-list" if self.virtual_nic => return Ok("Idx BE Mac\n1 0 00:16:3e:69:6f:6d".into()),
+            "pci-list" => {
+                let held =
+                    [(&self.disk, DISK), (&self.nic, NIC)].into_iter().filter(|(holder, _)| *holder == "B");
+                return Ok(held.map(|(_, function)| format!("05.0 {function}\n")).collect());
+            }
             _ => {}
         }
         Ok(String::new())
@@ -153,22 +207,39 @@ impl Place for FakePlace {
 
     fn disconnect(&self) {}
 
+    fn hold(&self, script: &str) -> Result<Box<dyn Process>> {
+        let free = self.host.borrow().turn_is_free;
+        let script =
+            script.replace("exec 9>>/run/iomatrix.lock; flock -n 9", if free { "true" } else { "false" });
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script]);
+        let pipe = std::process::Stdio::piped;
+        command.stdin(pipe()).stdout(pipe()).stderr(pipe());
+        Ok(Box::new(crate::domain::local::LocalProcess::watch(command.spawn()?, "sh")?))
+    }
+
     fn cpus(&self) -> Result<CpuList> {
         Ok(CpuList::new([0]))
     }
 }
 
 fn fake() -> (Plan, Xen, Rc<RefCell<Host>>) {
+    let host = Rc::new(RefCell::new(Host::default()));
+    let (plan, xen) = on(&host);
+    host.borrow_mut().log.clear();
+    (plan, xen.unwrap(), host)
+}
+
+/// The platform on that host.
+fn on(host: &Rc<RefCell<Host>>) -> (Plan, Result<Xen>) {
     let plan = plans_folder().join("xen-lab-quick.toml");
     let plan = crate::plan::load(&plan, &Overrides::default()).unwrap();
-    let host = Rc::new(RefCell::new(Host::default()));
     let place = |name: &String| -> Box<dyn Place> {
-        Box::new(FakePlace { name: name.clone(), host: Rc::clone(&host) })
+        Box::new(FakePlace { name: name.clone(), host: Rc::clone(host) })
     };
     let places = plan.domains.keys().map(|name| (name.clone(), place(name))).collect();
-    let xen = Xen::with_places(&plan, places).unwrap();
-    host.borrow_mut().log.clear();
-    (plan, xen, host)
+    let xen = Xen::with_places(&plan, places);
+    (plan, xen)
 }
 
 fn attach(plan: &Plan, xen: &mut Xen, name: &str, device: Device) -> Result<BTreeMap<String, String>> {
@@ -216,19 +287,118 @@ fn the_machine_beside_the_host_has_its_own_devices() {
 }
 
 #[test]
-fn a_guest_that_does_not_answer_is_made_again() {
+fn a_guest_that_does_not_answer_is_made_again_and_its_devices_come_home() {
+    for state in [None, Some("--p---"), Some("-b----")] {
+        let (plan, mut xen, host) = fake();
+        attach(&plan, &mut xen, "passthrough", Device::Network).unwrap();
+        taken(&host);
+        host.borrow_mut().b_state = state;
+        host.borrow_mut().b_answers = false;
+        if state.is_none() {
+            host.borrow_mut().nic = "pciback".into();
+        }
+        let troubles = xen.troubles();
+        match state {
+            None => assert_eq!(troubles, ["guest B is gone"]),
+            Some("--p---") => assert_eq!(troubles, ["guest B is paused"]),
+            _ => assert!(troubles.is_empty(), "{troubles:?}"),
+        }
+        attach(&plan, &mut xen, "virtual", Device::Network).unwrap();
+        let mut expected = vec!["destroy B"; usize::from(state.is_some())];
+        expected.extend(["pci-assignable-remove -r 0000:00:07.0", "create -q /lab/b.cfg"]);
+        expected.push("network-attach B mac=00:16:3e:69:6f:6d");
+        assert_eq!(taken(&host), expected, "{state:?}");
+    }
+}
+
+#[test]
+fn a_guest_that_can_not_be_made_again_is_taken_out_and_the_rest_goes_on() {
     let (plan, mut xen, host) = fake();
-    attach(&plan, &mut xen, "passthrough", Device::Network).unwrap();
-    taken(&host);
-    host.borrow_mut().b_answers = false;
-    host.borrow_mut().nic = "pciback".into();
-    let error = attach(&plan, &mut xen, "virtual", Device::Network).unwrap_err();
-    // The fake's `domid` says that B is still there after `xl destroy`: such a guest is given up.
-    assert!(format!("{error:#}").contains("is still there"), "{error:#}");
-    assert_eq!(taken(&host), ["destroy B"]);
+    host.borrow_mut().b_state = None;
+    host.borrow_mut().broken = Some("xl create");
+    let error = attach(&plan, &mut xen, "virtual", Device::Disk).unwrap_err();
+    assert!(format!("{error:#}").contains("libxl: error"), "{error:#}");
     let reason = xen.lacks(&plan.attachments["virtual"], Device::Network).unwrap();
     assert!(reason.contains("lost"), "{reason}");
     attach(&plan, &mut xen, "native", Device::Disk).unwrap();
+    attach(&plan, &mut xen, "dom0", Device::Disk).unwrap();
+}
+
+#[test]
+fn at_the_start_a_missing_guest_is_made_and_one_that_refuses_us_is_left_alone() {
+    let host = Rc::new(RefCell::new(Host { b_state: None, ..Host::default() }));
+    on(&host).1.unwrap();
+    assert_eq!(taken(&host), ["create -q /lab/b.cfg"]);
+    let host = Rc::new(RefCell::new(Host { b_answers: false, ..Host::default() }));
+    let error = on(&host).1.err().unwrap();
+    assert!(format!("{error:#}").contains("domain `b` can't be used"), "{error:#}");
+    assert!(taken(&host).is_empty(), "a guest that runs is not destroyed for want of a key");
+}
+
+#[test]
+fn a_second_matrix_on_the_same_host_is_refused() {
+    let host = Rc::new(RefCell::new(Host { turn_is_free: false, ..Host::default() }));
+    let error = on(&host).1.err().unwrap();
+    assert!(format!("{error:#}").contains("another matrix"), "{error:#}");
+    assert!(taken(&host).is_empty());
+}
+
+#[test]
+fn a_device_that_does_not_come_back_fails_the_switch_with_its_name() {
+    let (plan, mut xen, host) = fake();
+    attach(&plan, &mut xen, "passthrough", Device::Disk).unwrap();
+    // The toolstack says that all went well; no kernel has the disk any more.
+    host.borrow_mut().stays_away = true;
+    let error = attach(&plan, &mut xen, "dom0", Device::Disk).unwrap_err();
+    assert!(
+        format!("{error:#}").contains("no disk with the serial number IOMATRIX-XEN appeared"),
+        "{error:#}"
+    );
+    host.borrow_mut().stays_away = false;
+    attach(&plan, &mut xen, "dom0", Device::Disk).unwrap();
+}
+
+#[test]
+fn a_disk_that_comes_back_without_interrupts_is_found_again_before_anything_builds_on_it() {
+    let (plan, mut xen, host) = fake();
+    attach(&plan, &mut xen, "passthrough", Device::Disk).unwrap();
+    host.borrow_mut().without_interrupts = true;
+    attach(&plan, &mut xen, "virtual", Device::Disk).unwrap();
+    assert!(!host.borrow().without_interrupts);
+    let creations = taken(&host).iter().filter(|line| line.starts_with("create")).count();
+    assert_eq!(creations, 0, "the guest needed not be made again");
+}
+
+#[test]
+fn what_ran_out_of_memory_is_told_once() {
+    let (_, mut xen, host) = fake();
+    assert!(xen.troubles().is_empty());
+    host.borrow_mut().out_of_memory = "[ 12.3] Out of memory: Killed process 99 (cpuload)".into();
+    assert!(xen.troubles()[0].ends_with("Killed process 99 (cpuload)"));
+    assert!(xen.troubles().is_empty());
+}
+
+#[test]
+fn everything_is_put_back_also_when_the_connection_was_just_cut_or_the_guest_is_gone() {
+    let (plan, mut xen, host) = fake();
+    attach(&plan, &mut xen, "passthrough", Device::Disk).unwrap();
+    taken(&host);
+    host.borrow_mut().control_fails = 2;
+    drop(xen);
+    assert_eq!(host.borrow().disk, "Domain-0");
+    let (plan, mut xen, host) = fake();
+    attach(&plan, &mut xen, "passthrough", Device::Disk).unwrap();
+    host.borrow_mut().xl("destroy B").unwrap();
+    drop(xen);
+    assert_eq!(host.borrow().disk, "Domain-0");
+}
+
+#[test]
+fn devices_of_others_stay_where_they_are() {
+    // B has a function of its own, and pciback holds one that is none of ours.
+    let host = Rc::new(RefCell::new(Host { nic: "pciback".into(), ..Host::default() }));
+    drop(on(&host).1.unwrap());
+    assert_eq!(host.borrow().nic, "pciback", "it is given back to whom it was taken from");
 }
 
 #[test]

@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""Breaks guests, SSH and Domain-0 of the running lab under a running matrix.
+
+Each break must spoil one trial with a stage and a cause, what broke must be made again, and a later trial
+must complete. In the end nothing of ours runs in any domain or on this machine, and the devices are with
+Domain-0. Bounded: whatever hangs ends this script with an error. The lab must be up.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CELLS = "disk/*/cpu@dom0+a"  # Domain-0 and A loaded, B measured, on a virtual disk and on one passed through.
+TRIAL_TIMEOUT_S = 25
+BOUND_S = 480  # all of it
+ONE_S = 120  # one break: until a later trial has completed
+
+# The kernel takes the load first and then the hog, which stands behind everything else in Domain-0.
+EAT_MEMORY = (
+    "for p in $(pidof cpuload); do echo 1000 >/proc/$p/oom_score_adj; done; "
+    "sh -c 'echo 900 >/proc/self/oom_score_adj; exec tail /dev/zero'; true"
+)
+
+
+def xtask(*words, **options):
+    return subprocess.run(["cargo", "xtask", *words], cwd=ROOT, text=True, **options)
+
+
+def inside(domain, script, limit_s=60):
+    """What a script says in a domain of the lab."""
+    done = xtask("lab", "xen", "run", domain, "sh", "-c", script, capture_output=True, timeout=limit_s)
+    if done.returncode != 0:
+        raise RuntimeError(f"in {domain}: {script}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def command_lines():
+    """Every process of this machine: (id, parent, words)."""
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError, ValueError):
+            continue
+        yield int(folder.name), parent, words
+
+
+def cut_ssh(matrix):
+    """Ends the connection that the matrix has to B."""
+    masters = [
+        number
+        for number, parent, words in command_lines()
+        if parent == matrix.pid and "-M" in words and words[-2] == "xen-lab-b"
+    ]
+    if len(masters) != 1:
+        raise RuntimeError(f"{len(masters)} connections to B")
+    os.kill(masters[0], signal.SIGKILL)
+
+
+# What breaks, how, what the trial's reason must name, and on which disk of B.
+ANY, VIRTUAL, PASSED = "/dev/", "/dev/xvd", "/dev/sd"
+BREAKS = [
+    ("the loaded guest is destroyed", lambda _: inside("dom0", "xl destroy A"), "guest A is gone", ANY),
+    ("the measured guest is destroyed", lambda _: inside("dom0", "xl destroy B"), "guest B is gone", VIRTUAL),
+    ("the same with its disk passed through", lambda _: inside("dom0", "xl destroy B"), "guest B is gone", PASSED),
+    ("the measured guest hangs", lambda _: inside("dom0", "xl pause B"), "guest B is paused", ANY),
+    ("SSH is cut", cut_ssh, "ssh to `xen-lab-b`", ANY),
+    ("Domain-0 is out of memory", lambda _: inside("dom0", EAT_MEMORY, 90), "Killed process", ANY),
+]
+
+
+class Matrix:
+    """A matrix of one cell that goes on until it is told to stop."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.words = open(folder / "words", "w+")
+        self.process = subprocess.Popen(
+            [ROOT / "target/debug/xtask", "matrix", "--lab", "xen", "--plan", plan(folder), "--only", CELLS]
+            + ["--results", folder / "results"],
+            cwd=ROOT,
+            stdout=self.words,
+            stderr=self.words,
+        )
+        self.deadline = time.monotonic() + BOUND_S
+
+    def trials(self):
+        """The finished trials."""
+        journals = list((self.folder / "results").glob("2*/journal.jsonl"))
+        if not journals:
+            return []
+        lines = journals[0].read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines[1:] if line.endswith("\n")]
+
+    def measures(self, disk):
+        """Whether the probe is in B at this moment, on such a disk."""
+        return any(
+            parent == self.process.pid and f"/diskprobe write {disk}" in words[-2]
+            for _, parent, words in command_lines()
+            if len(words) > 1
+        )
+
+    def wait(self, what, reached, limit_s):
+        """Waits until `reached()`; fails when the matrix ends or time is over."""
+        end = min(self.deadline, time.monotonic() + limit_s)
+        while not reached():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the matrix ended, code {self.process.returncode}, before {what}")
+            if time.monotonic() > end:
+                raise RuntimeError(f"{what}: not reached in time")
+            time.sleep(0.05)
+
+    def said(self):
+        self.words.flush()
+        return pathlib.Path(self.words.name).read_text()
+
+
+def plan(folder):
+    """The lab's quick plan with a longer measurement, a short limit, and more trials than are needed."""
+    plans = ROOT / "plans"
+    (folder / "published").mkdir()
+    for name in ["ipsj-2010.toml", "published/ipsj-2010-os113.toml"]:
+        shutil.copy(plans / name, folder / name)
+    text = (plans / "xen-lab-quick.toml").read_text()
+    for old, new in [
+        ("repetitions = 3", "repetitions = 100"),
+        ("trial_timeout_s = 90", f"trial_timeout_s = {TRIAL_TIMEOUT_S}"),
+        ("proof_timeout_s = 30", "proof_timeout_s = 20"),
+        ('total = "8MiB"', 'total = "128MiB"'),
+    ]:
+        if old not in text:
+            raise RuntimeError(f"plans/xen-lab-quick.toml has no `{old}` any more")
+        text = text.replace(old, new)
+    path = folder / "breaks.toml"
+    path.write_text(text)
+    return path
+
+
+def break_and_watch(matrix, what, do, cause, disk):
+    """One break; gives what is wrong with how it was taken."""
+    began = time.monotonic()
+    before = len(matrix.trials())
+    matrix.wait(f"a measurement of {disk}", lambda: matrix.measures(disk), ONE_S)
+    do(matrix.process)
+    completed = lambda trials: any(trial["outcome"] == "completed" for trial in trials)
+
+    def recovered():
+        spoiled = [i for i, trial in enumerate(matrix.trials()[before:]) if trial["outcome"] != "completed"]
+        return spoiled and completed(matrix.trials()[before + spoiled[0] :])
+
+    matrix.wait(f"a trial after `{what}`", recovered, ONE_S)
+    spoiled = next(trial for trial in matrix.trials()[before:] if trial["outcome"] != "completed")
+    told = f"{spoiled['outcome']} at {spoiled['stage']}: {spoiled['reason']}"
+    print(f"{what}: {told}; a trial completed {time.monotonic() - began:.0f} s after", flush=True)
+    return [] if cause in spoiled["reason"] else [f"{what}: the cause `{cause}` is not told: {told}"]
+
+
+def left_behind(matrix):
+    """What still runs or is not where it was."""
+    trouble = []
+    here = [words for _, parent, words in command_lines() if parent == matrix.process.pid]
+    if here:
+        trouble.append(f"on this machine: {here}")
+    find = "for p in /proc/[0-9]*/exe; do readlink $p; done 2>/dev/null | grep /iomatrix/; true"
+    for domain in ["dom0", "a", "b", "native"]:
+        if tools := inside(domain, find):
+            trouble.append(f"in {domain}: {tools}")
+    guests = inside("dom0", "xl list | awk 'NR > 1 { print $1, $5 }'")
+    if [line.split()[0] for line in guests.splitlines()] != ["Domain-0", "A", "B"]:
+        trouble.append(f"guests: {guests}")
+    if len(inside("dom0", "ls -d /sys/bus/pci/drivers/ahci/0000:* /sys/bus/pci/drivers/e1000e/0000:*").split()) != 2:
+        trouble.append("the devices are not with Domain-0's drivers")
+    if inside("dom0", "xl block-list B"):
+        trouble.append("B still has its virtual disk")
+    return trouble
+
+
+def main():
+    try:
+        inside("dom0", "true")
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        print(f"{error}\nthe lab must be up: cargo xtask lab xen up", file=sys.stderr)
+        return 1
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="iomatrix-breaks-"))
+    matrix = Matrix(folder)
+    trouble = []
+    try:
+        matrix.wait("a first trial", lambda: len(matrix.trials()) > 0, 150)
+        for one in BREAKS:
+            trouble += break_and_watch(matrix, *one)
+        matrix.process.send_signal(signal.SIGINT)
+        code = matrix.process.wait(timeout=90)
+        if code != 130:
+            trouble.append(f"after Ctrl-C the matrix ended with code {code}")
+        trouble += left_behind(matrix)
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        trouble.append(str(error))
+    finally:
+        if matrix.process.poll() is None:
+            matrix.process.kill()
+            matrix.process.wait()
+    if trouble:
+        print("\n".join(trouble), f"the matrix said:\n{matrix.said()}", sep="\n", file=sys.stderr)
+        return 1
+    shutil.rmtree(folder)
+    print(f"all {len(BREAKS)} breaks were survived, and nothing is left behind")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
