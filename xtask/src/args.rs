@@ -50,6 +50,10 @@ pub struct MatrixArgs {
     #[arg(long, value_name = "LAB")]
     pub lab: Option<LabKind>,
 
+    /// Go on with an interrupted matrix in its results folder: what is finished stays, the rest follows
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["plan", "quick", "only", "skip", "repetitions", "seed", "results"])]
+    pub resume: Option<PathBuf>,
+
     /// Only cells whose name matches, such as `disk/virtual/*`; may be repeated
     #[arg(long, value_name = "GLOB")]
     pub only: Vec<String>,

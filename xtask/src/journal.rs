@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -26,6 +26,17 @@ pub enum Line {
     Header(Box<Header>),
     /// One trial.
     Trial(Box<Trial>),
+    /// A later session goes on here.
+    Resumed(Resumed),
+}
+
+/// Where a later session took up an interrupted matrix.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Resumed {
+    /// When, in nanoseconds since 1970-01-01 UTC.
+    pub started_wall_ns: u64,
+    /// Number of the first trial that follows.
+    pub sequence: u64,
 }
 
 /// What holds for all trials of a results folder.
@@ -153,7 +164,7 @@ impl Proof {
     }
 }
 
-/// A journal being written.
+/// A journal being written; nobody else can write to it meanwhile.
 pub struct Journal {
     path: PathBuf,
     file: File,
@@ -169,8 +180,47 @@ impl Journal {
             .open(&path)
             .with_context(|| format!("create {}", path.display()))?;
         let mut journal = Self { path, file };
+        journal.lock()?;
         journal.append(&Line::Header(Box::new(header)))?;
         Ok(journal)
+    }
+
+    /// Opens the journal of an interrupted matrix, and cuts a torn last line off.
+    ///
+    /// # Errors
+    /// When it can't be opened, and while another process writes to it.
+    pub fn reopen(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE_NAME);
+        let failed = || format!("open {} to go on in it", path.display());
+        let file = OpenOptions::new().append(true).open(&path).with_context(failed)?;
+        let journal = Self { path: path.clone(), file };
+        journal.lock()?;
+        let bytes = fs::read(&path).with_context(failed)?;
+        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+        if whole < bytes.len() {
+            journal.file.set_len(whole as u64).with_context(failed)?;
+        }
+        Ok(journal)
+    }
+
+    fn lock(&self) -> Result<()> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => {
+                bail!(
+                    "{} is being written by another `cargo xtask matrix`: let it end first",
+                    self.path.display()
+                )
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("lock {}", self.path.display()))
+            }
+        }
+    }
+
+    /// Notes that a later session goes on from here.
+    pub fn resumed(&mut self, resumed: Resumed) -> Result<()> {
+        self.append(&Line::Resumed(resumed))
     }
 
     /// Appends one trial; it is on the disk when this returns.
@@ -200,6 +250,8 @@ pub struct Contents {
     pub header: Header,
     /// The trials, in the order of execution.
     pub trials: Vec<Trial>,
+    /// Where later sessions went on.
+    pub resumed: Vec<Resumed>,
 }
 
 /// Reads the journal of a results folder. A torn last line — the machine went down while it was
@@ -210,7 +262,7 @@ pub fn read(folder: &Path) -> Result<Contents> {
         format!("read {}; is this a results folder of `cargo xtask matrix`?", path.display())
     })?;
     let mut header = None;
-    let mut trials = Vec::new();
+    let (mut trials, mut resumed) = (Vec::new(), Vec::new());
     for (number, line) in text.split_inclusive('\n').enumerate() {
         let parsed: Line = match serde_json::from_str(line) {
             Ok(parsed) => parsed,
@@ -220,6 +272,7 @@ pub fn read(folder: &Path) -> Result<Contents> {
         match parsed {
             Line::Header(first) if number == 0 => header = Some(*first),
             Line::Trial(trial) => trials.push(*trial),
+            Line::Resumed(later) => resumed.push(later),
             Line::Header(_) => bail!("{}:{}: a second header", path.display(), number + 1),
         }
     }
@@ -227,14 +280,14 @@ pub fn read(folder: &Path) -> Result<Contents> {
     if header.schema != SCHEMA_VERSION {
         bail!("{} has schema {}, this version reads {SCHEMA_VERSION}", path.display(), header.schema);
     }
-    Ok(Contents { header, trials })
+    Ok(Contents { header, trials, resumed })
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn header() -> Header {
+    pub(crate) fn header() -> Header {
         Header {
             schema: SCHEMA_VERSION,
             version: "0".into(),
@@ -251,7 +304,7 @@ mod tests {
         }
     }
 
-    fn trial(sequence: u64) -> Trial {
+    pub(crate) fn trial(sequence: u64) -> Trial {
         Trial {
             sequence,
             cell: "disk/native/none".into(),
@@ -288,6 +341,26 @@ mod tests {
         fs::write(&path, whole.replacen("\"line\":\"trial\"", "\"line\":\"tiral\"", 1)).unwrap();
         let error = read(folder.path()).unwrap_err().to_string();
         assert!(error.contains("journal.jsonl:2"), "{error}");
+    }
+
+    #[test]
+    fn a_later_session_goes_on_behind_the_last_whole_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(folder.path(), header()).unwrap();
+        journal.trial(trial(0)).unwrap();
+        let error = Journal::reopen(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("another `cargo xtask matrix`"), "{error}");
+        drop(journal);
+
+        let path = folder.path().join(FILE_NAME);
+        let torn = fs::read_to_string(&path).unwrap() + "{\"line\":\"tri";
+        fs::write(&path, torn).unwrap();
+        let mut journal = Journal::reopen(folder.path()).unwrap();
+        let resumed = Resumed { started_wall_ns: 9, sequence: 1 };
+        journal.resumed(resumed.clone()).unwrap();
+        journal.trial(trial(1)).unwrap();
+        let contents = read(folder.path()).unwrap();
+        assert_eq!((contents.trials, contents.resumed), (vec![trial(0), trial(1)], vec![resumed]));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod platform;
 mod progress;
 mod report;
 mod results;
+mod resume;
 mod schedule;
 mod schema;
 mod stats;

@@ -11,47 +11,96 @@ use meter::{clock, control::Control, control::Stop, host::HostFacts};
 
 use crate::{
     args::{LabKind, MatrixArgs},
-    journal::{self, Header, Journal, Outcome, Trial},
+    journal::{self, Contents, Header, Journal, Outcome, Resumed, Trial},
     lab,
     plan::{self, Cell, Overrides, Plan},
     platform::{self, Platform},
     progress::Progress,
-    report, results,
+    report, results, resume,
     schedule::{self, Slot},
     tools::{self, Binaries},
     trial::{Lab, Place},
 };
 
+/// A plan, and what of it is to be done.
+struct Work {
+    plan: Plan,
+    cells: Vec<Cell>,
+    order: Vec<Slot>,
+    /// What an earlier session left, where this one goes on with it.
+    earlier: Option<Contents>,
+}
+
+impl Work {
+    fn new(plan: Plan, earlier: Option<Contents>) -> Result<Self> {
+        let cells = plan::expand(&plan)?;
+        let mut order = schedule::order(cells.len(), plan.repetitions, plan.seed);
+        if let Some(earlier) = &earlier {
+            order = schedule::remaining(&order, &cells, &earlier.trials);
+        }
+        Ok(Self { plan, cells, order, earlier })
+    }
+
+    /// From the command line: the plan with what overrides it, or an interrupted matrix.
+    fn from_args(args: &MatrixArgs) -> Result<Self> {
+        if let Some(folder) = &args.resume {
+            let (plan, earlier) = resume::pick_up(folder)?;
+            return Self::new(plan, Some(earlier));
+        }
+        let overrides = Overrides {
+            only: args.only.clone(),
+            skip: args.skip.clone(),
+            repetitions: args.repetitions,
+            seed: args.seed,
+        };
+        let plan = plan::load(&args.plan_path(), &overrides)
+            .map_err(|error| meter::Error::bad_arguments(format!("{error:#}")))?;
+        Self::new(plan, None)
+    }
+
+    /// The trials that earlier sessions brought to an end.
+    fn finished(&self) -> Tally {
+        let mut tally = Tally::default();
+        let trials = self.earlier.iter().flat_map(|earlier| &earlier.trials);
+        trials.filter(|trial| schedule::is_final(trial)).for_each(|trial| tally.count(trial.outcome));
+        tally
+    }
+}
+
 /// Runs the command; gives the exit code.
 pub fn run(args: &MatrixArgs) -> Result<u8> {
-    let overrides = Overrides {
-        only: args.only.clone(),
-        skip: args.skip.clone(),
-        repetitions: args.repetitions,
-        seed: args.seed,
-    };
-    let mut plan = plan::load(&args.plan_path(), &overrides)
-        .map_err(|error| meter::Error::bad_arguments(format!("{error:#}")))?;
-    let cells = plan::expand(&plan)?;
-    let order = schedule::order(cells.len(), plan.repetitions, plan.seed);
+    let mut work = Work::from_args(args)?;
     if args.dry_run {
-        print!("{}", crate::dry_run::describe(&plan, &cells, &order));
+        print!("{}", crate::dry_run::describe(&work.plan, &work.cells, &work.order));
         return Ok(0);
+    }
+    if let (Some(folder), []) = (&args.resume, &*work.order) {
+        eprintln!("note: every trial of {} is finished", folder.display());
+        report_again(folder)?;
+        return Ok(work.finished().exit_code(false));
     }
     let binaries = args.binaries.as_deref().map_or_else(tools::build, Binaries::find)?;
     platform::namespaces::become_root_if_possible();
     // Dropped last: the platform puts everything back before its machines end.
-    let _lab = args.lab.map(|LabKind::Xen| lab::Session::open(&mut plan)).transpose()?;
+    let _lab = args.lab.map(|LabKind::Xen| lab::Session::open(&mut work.plan)).transpose()?;
     let control = Control::install(false)?;
-    let folder = results::create(&args.results, &plan.name)?;
-    let executed = execute_in(&folder, &plan, &cells, &order, &binaries, &control.stop());
-    let Some(tally) = executed.inspect_err(|_| results::remove_if_unused(&folder))? else {
+    let folder = match &args.resume {
+        Some(folder) => folder.canonicalize().with_context(|| format!("find {}", folder.display()))?,
+        None => results::create(&args.results, &work.plan.name)?,
+    };
+    let executed = execute_in(&folder, &work, &binaries, &control.stop());
+    let tally = executed.inspect_err(|_| results::remove_if_unused(&folder))?;
+    let stopped = control.stop().is_raised();
+    if tally == Tally::default() && work.earlier.is_none() {
         results::remove_unmeasured(&folder);
         return Ok(EXIT_STOPPED);
-    };
-    results::point_latest(&args.results, &folder)?;
+    }
+    results::point_latest(&folder)?;
     report_again(&folder)?;
-    Ok(tally.exit_code(control.stop().is_raised()))
+    if stopped {
+        eprintln!("stopped; to go on: cargo xtask matrix --resume {}", folder.display());
+    }
+    Ok(tally.exit_code(stopped))
 }
 
 /// Columns of the terminal's tables: every column is shown, also where a narrow terminal wraps lines.
@@ -102,55 +151,69 @@ impl Tally {
     }
 }
 
-/// Prepares the platform, executes, and puts everything back. `None` when the user stopped it before
-/// the first trial was finished.
-fn execute_in(
-    folder: &Path,
-    plan: &Plan,
-    cells: &[Cell],
-    order: &[Slot],
-    binaries: &Binaries,
-    stop: &Stop,
-) -> Result<Option<Tally>> {
-    let mut platform = platform::prepare(plan, &binaries.folder, folder)?;
-    let header = header(plan, cells, order, &*platform, binaries, folder)?;
+/// Prepares the platform, executes, and puts everything back. Counts what earlier sessions finished too.
+fn execute_in(folder: &Path, work: &Work, binaries: &Binaries, stop: &Stop) -> Result<Tally> {
+    // Before anything in the folder is touched: nobody else may be at work in it.
+    let reopened = work.earlier.as_ref().map(|_| Journal::reopen(folder)).transpose()?;
+    let mut platform = platform::prepare(&work.plan, &binaries.folder, folder)?;
+    let header = header(work, &*platform, binaries)?;
     for note in &header.notes {
         eprintln!("note: {note}");
     }
-    let mut journal = Journal::create(folder, header)?;
-    let mut progress = Progress::new(order.len() as u64);
-    let lab = Lab { plan, platform: &mut *platform, stop: stop.clone() };
-    let tally = execute(lab, cells, order, &mut journal, &mut progress)?;
+    let (mut journal, sequence) = match (reopened, &work.earlier) {
+        (Some(journal), Some(earlier)) => go_on(journal, earlier, &header)?,
+        _ => (begin(folder, &work.plan, header)?, 0),
+    };
+    let mut progress = Progress::new(work.order.len() as u64);
+    let lab = Lab { plan: &work.plan, platform: &mut *platform, stop: stop.clone() };
+    let start = Start { sequence, tally: work.finished() };
+    let tally = execute(lab, &work.cells, &work.order, start, &mut journal, &mut progress)?;
     progress.finish();
-    Ok((tally != Tally::default()).then_some(tally))
+    Ok(tally)
 }
 
-/// Stores the resolved plan and describes what is about to happen.
-fn header(
-    plan: &Plan,
-    cells: &[Cell],
-    order: &[Slot],
-    platform: &dyn Platform,
-    binaries: &Binaries,
-    folder: &Path,
-) -> Result<Header> {
+/// Stores the resolved plan, and begins the journal.
+fn begin(folder: &Path, plan: &Plan, mut header: Header) -> Result<Journal> {
     let text = toml::to_string(plan).context("write the resolved plan")?;
     fs::write(folder.join("plan.toml"), &text)
         .with_context(|| format!("write {}/plan.toml", folder.display()))?;
+    header.plan_sha256 = tools::sha256(text.as_bytes());
+    Journal::create(folder, header)
+}
+
+/// Goes on in the journal of an earlier session, with the trial of the number given.
+fn go_on(mut journal: Journal, earlier: &Contents, now: &Header) -> Result<(Journal, u64)> {
+    resume::check_same(&earlier.header, now)?;
+    let sequence = earlier.trials.last().map_or(0, |trial| trial.sequence + 1);
+    journal.resumed(Resumed { started_wall_ns: now.started_wall_ns, sequence })?;
+    Ok((journal, sequence))
+}
+
+/// Describes what is about to happen, and where.
+fn header(work: &Work, platform: &dyn Platform, binaries: &Binaries) -> Result<Header> {
     Ok(Header {
         schema: journal::SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        plan_sha256: tools::sha256(text.as_bytes()),
-        seed: plan.seed,
+        plan_sha256: String::new(),
+        seed: work.plan.seed,
         started_wall_ns: clock::wall_ns(),
         platform: platform.label(),
         host: serde_json::to_value(HostFacts::collect())?,
         domain_cpus: platform.domain_cpus(),
         notes: platform.notes(),
         tools_sha256: binaries.sha256.clone(),
-        cells: cells.iter().map(Cell::name).collect(),
-        trials: order.len() as u64,
+        cells: work.cells.iter().map(Cell::name).collect(),
+        trials: work.order.len() as u64,
     })
+}
+
+/// Where an execution begins to count.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Start {
+    /// Number of its first trial.
+    pub sequence: u64,
+    /// What earlier sessions brought to an end.
+    pub tally: Tally,
 }
 
 /// Executes the trials in order, each into the journal before the next. An invalid one is repeated
@@ -159,15 +222,15 @@ pub fn execute(
     mut lab: Lab<'_>,
     cells: &[Cell],
     order: &[Slot],
+    start: Start,
     journal: &mut Journal,
     progress: &mut Progress,
 ) -> Result<Tally> {
-    let mut tally = Tally::default();
-    let mut sequence = 0;
+    let Start { mut sequence, mut tally } = start;
     for slot in order {
         let cell = &cells[slot.cell];
         progress.begin(&cell.name(), slot.repetition);
-        for attempt in 0..2 {
+        for attempt in slot.attempt..2 {
             if lab.stop.is_raised() {
                 return Ok(tally);
             }

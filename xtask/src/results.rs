@@ -48,8 +48,9 @@ pub fn remove_unmeasured(folder: &Path) {
     remove_if_unused(folder);
 }
 
-/// Points `latest` at `folder`, in one step.
-pub fn point_latest(base: &Path, folder: &Path) -> Result<()> {
+/// Points the `latest` beside `folder` at it, in one step.
+pub fn point_latest(folder: &Path) -> Result<()> {
+    let base = folder.parent().context("a results folder is in another")?;
     let name = folder.file_name().context("a results folder has a name")?;
     let (latest, aside) = (base.join("latest"), base.join(".latest-new"));
     let _ = fs::remove_file(&aside);

@@ -180,6 +180,62 @@ fn a_killed_coordinator_leaves_no_load_and_no_device() {
 }
 
 #[test]
+fn a_killed_matrix_goes_on_where_it_was_and_another_machine_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = matrix(folder.path(), &["--repetitions", "3", "--only", "disk/*/none"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let journal = || {
+        let results = fs::read_dir(folder.path().join("results")).ok()?;
+        let path =
+            results.filter_map(Result::ok).map(|entry| entry.path()).find(|path| !path.is_symlink())?;
+        Some((fs::read_to_string(path.join("journal.jsonl")).ok()?, path))
+    };
+    wait_until("two trials", || journal().is_some_and(|(lines, _)| lines.lines().count() > 2));
+    let (_, results) = journal().unwrap();
+    let resume = |binaries: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["matrix", "--resume"]).arg(&results).arg("--binaries").arg(binaries);
+        command.output().unwrap()
+    };
+    let busy = resume(binaries());
+    assert!(text(&busy).contains("another `cargo xtask matrix`"), "{}", text(&busy));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until("the end of every tool and device", || leftovers(folder.path()).is_empty());
+    let before = journal().unwrap().0;
+
+    let others = folder.path().join("others");
+    assert!(Command::new("cp").arg("-r").arg(binaries()).arg(&others).status().unwrap().success());
+    let mut cpuload = fs::read(others.join("cpuload")).unwrap();
+    cpuload.push(0);
+    fs::write(others.join("cpuload"), cpuload).unwrap();
+    let refused = resume(&others);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+    assert!(text(&refused).contains("SHA-256 of cpuload"), "{}", text(&refused));
+
+    let finished = resume(binaries());
+    assert!(finished.status.success(), "{}", text(&finished));
+    let whole = before.rfind('\n').map_or("", |end| &before[..=end]);
+    let after = journal().unwrap().0;
+    assert!(after.starts_with(whole) && after.contains("\"line\":\"resumed\""), "{after}");
+    for cell in summary(folder.path())["cells"].as_array().unwrap() {
+        assert_eq!(cell["n"], 3, "{cell}");
+    }
+    assert!(fs::read_to_string(results.join("report/index.html")).unwrap().contains("was interrupted"));
+    let nothing_left = resume(binaries());
+    assert!(
+        nothing_left.status.success() && text(&nothing_left).contains("is finished"),
+        "{}",
+        text(&nothing_left)
+    );
+    assert_eq!(journal().unwrap().0, after);
+    assert_eq!(leftovers(folder.path()), [] as [String; 0]);
+}
+
+#[test]
 fn without_root_it_runs_and_says_what_it_could_not_do() {
     if !is_root() {
         return;

@@ -4,8 +4,9 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 
+use super::number::utc;
 use crate::{
-    journal::{self, Header, Outcome, Trial},
+    journal::{self, Header, Outcome, Resumed, Trial},
     plan::{Cell, MetricSpec, Plan, ProbeSpec},
     tools,
 };
@@ -41,6 +42,7 @@ impl Input {
                 "plan.toml was changed after the matrix ran: names, units and costs may not fit.".into(),
             );
         }
+        notes.extend(contents.resumed.iter().map(later_session));
         let input = Self { plan, header: contents.header, trials: contents.trials, notes };
         for name in &input.header.cells {
             let cell = parse(name).with_context(|| format!("{}: bad cell name {name:?}", path.display()))?;
@@ -116,6 +118,15 @@ pub fn published_metric(probe: &ProbeSpec) -> Option<&MetricSpec> {
             .find(|metric| metric.unit == "bits/s")
             .or_else(|| named(&probe.cost.as_ref()?.elapsed)),
     }
+}
+
+/// What a reader must know of a session that went on with an interrupted matrix.
+fn later_session(resumed: &Resumed) -> String {
+    format!(
+        "The matrix was interrupted: its trials from number {} on were measured in a session that began at {}.",
+        resumed.sequence + 1,
+        utc(resumed.started_wall_ns),
+    )
 }
 
 /// A cell from its name.

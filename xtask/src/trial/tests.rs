@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     domain::fake::Behaviour,
     journal::{self, Header, Journal},
-    matrix::{self, Tally},
+    matrix::{self, Start, Tally},
     plan::{self, Overrides},
     platform::fake::FakePlatform,
     progress::Progress,
@@ -169,7 +169,8 @@ fn execute_all(plan: &Plan, platform: &mut FakePlatform, stop: Stop) -> (Tally, 
     let order = schedule::order(cells.len(), plan.repetitions, plan.seed);
     let mut journal = journal_in(folder.path());
     let lab = Lab { plan, platform, stop };
-    let tally = matrix::execute(lab, &cells, &order, &mut journal, &mut Progress::hidden()).unwrap();
+    let tally = matrix::execute(lab, &cells, &order, Start::default(), &mut journal, &mut Progress::hidden())
+        .unwrap();
     (tally, journal::read(folder.path()).unwrap().trials)
 }
 

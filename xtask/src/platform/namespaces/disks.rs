@@ -106,6 +106,10 @@ struct Image {
 impl Image {
     fn create(path: &Path, bytes: u64) -> Result<Self> {
         let failed = || format!("create the disk image {}", path.display());
+        // The journal beside it is ours alone: an image that is there is of a coordinator that was killed.
+        if path.exists() {
+            fs::remove_file(path).with_context(failed)?;
+        }
         let file = OpenOptions::new().write(true).create_new(true).open(path).with_context(failed)?;
         let image = Self { path: path.to_owned() };
         fill(file, bytes).with_context(failed)?;
