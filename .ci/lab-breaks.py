@@ -29,16 +29,36 @@ EAT_MEMORY = (
 )
 
 
-def xtask(*words, **options):
-    return subprocess.run(["cargo", "xtask", *words], cwd=ROOT, text=True, **options)
+XTASK = ROOT / "target/debug/xtask"
 
 
 def inside(domain, script, limit_s=60):
     """What a script says in a domain of the lab."""
-    done = xtask("lab", "xen", "run", domain, "sh", "-c", script, capture_output=True, timeout=limit_s)
+    command = [XTASK, "lab", "xen", "run", domain, "sh", "-c", script]
+    done = subprocess.run(command, text=True, capture_output=True, timeout=limit_s)
     if done.returncode != 0:
         raise RuntimeError(f"in {domain}: {script}: {done.stderr.strip()}")
     return done.stdout.strip()
+
+
+class Dom0:
+    """A shell in Domain-0 that is there already when something has to break at once."""
+
+    def __init__(self):
+        command = [XTASK, "lab", "xen", "run", "dom0", "sh"]
+        self.shell = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+
+    def do(self, script):
+        self.shell.stdin.write(f"{script}\n")
+        self.shell.stdin.flush()
+
+    def close(self):
+        self.shell.stdin.close()
+        try:
+            self.shell.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.shell.kill()
+            self.shell.wait()
 
 
 def command_lines():
@@ -52,7 +72,7 @@ def command_lines():
         yield int(folder.name), parent, words
 
 
-def cut_ssh(matrix):
+def cut_ssh(_, matrix):
     """Ends the connection that the matrix has to B."""
     masters = [
         number
@@ -67,12 +87,12 @@ def cut_ssh(matrix):
 # What breaks, how, what the trial's reason must name, and on which disk of B.
 ANY, VIRTUAL, PASSED = "/dev/", "/dev/xvd", "/dev/sd"
 BREAKS = [
-    ("the loaded guest is destroyed", lambda _: inside("dom0", "xl destroy A"), "guest A is gone", ANY),
-    ("the measured guest is destroyed", lambda _: inside("dom0", "xl destroy B"), "guest B is gone", VIRTUAL),
-    ("the same with its disk passed through", lambda _: inside("dom0", "xl destroy B"), "guest B is gone", PASSED),
-    ("the measured guest hangs", lambda _: inside("dom0", "xl pause B"), "guest B is paused", ANY),
+    ("the loaded guest is destroyed", lambda dom0, _: dom0.do("xl destroy A"), "guest A is gone", ANY),
+    ("the measured guest is destroyed", lambda dom0, _: dom0.do("xl destroy B"), "guest B is gone", VIRTUAL),
+    ("the same with its disk passed through", lambda dom0, _: dom0.do("xl destroy B"), "guest B is gone", PASSED),
+    ("the measured guest hangs", lambda dom0, _: dom0.do("xl pause B"), "guest B is paused", ANY),
     ("SSH is cut", cut_ssh, "ssh to `xen-lab-b`", ANY),
-    ("Domain-0 is out of memory", lambda _: inside("dom0", EAT_MEMORY, 90), "Killed process", ANY),
+    ("Domain-0 is out of memory", lambda dom0, _: dom0.do(EAT_MEMORY), "Killed process", ANY),
 ]
 
 
@@ -83,7 +103,7 @@ class Matrix:
         self.folder = folder
         self.words = open(folder / "words", "w+")
         self.process = subprocess.Popen(
-            [ROOT / "target/debug/xtask", "matrix", "--lab", "xen", "--plan", plan(folder), "--only", CELLS]
+            [XTASK, "matrix", "--lab", "xen", "--plan", plan(folder), "--only", CELLS]
             + ["--results", folder / "results"],
             cwd=ROOT,
             stdout=self.words,
@@ -133,7 +153,7 @@ def plan(folder):
         ("repetitions = 3", "repetitions = 100"),
         ("trial_timeout_s = 90", f"trial_timeout_s = {TRIAL_TIMEOUT_S}"),
         ("proof_timeout_s = 30", "proof_timeout_s = 20"),
-        ('total = "8MiB"', 'total = "128MiB"'),
+        ('total = "8MiB"', 'total = "256MiB"'),
     ]:
         if old not in text:
             raise RuntimeError(f"plans/xen-lab-quick.toml has no `{old}` any more")
@@ -143,12 +163,12 @@ def plan(folder):
     return path
 
 
-def break_and_watch(matrix, what, do, cause, disk):
+def break_and_watch(dom0, matrix, what, do, cause, disk):
     """One break; gives what is wrong with how it was taken."""
     began = time.monotonic()
     before = len(matrix.trials())
     matrix.wait(f"a measurement of {disk}", lambda: matrix.measures(disk), ONE_S)
-    do(matrix.process)
+    do(dom0, matrix.process)
     completed = lambda trials: any(trial["outcome"] == "completed" for trial in trials)
 
     def recovered():
@@ -189,12 +209,13 @@ def main():
         print(f"{error}\nthe lab must be up: cargo xtask lab xen up", file=sys.stderr)
         return 1
     folder = pathlib.Path(tempfile.mkdtemp(prefix="iomatrix-breaks-"))
-    matrix = Matrix(folder)
-    trouble = []
+    # What ends this script from outside ends it in order.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
+    matrix, dom0, trouble = Matrix(folder), Dom0(), []
     try:
         matrix.wait("a first trial", lambda: len(matrix.trials()) > 0, 150)
         for one in BREAKS:
-            trouble += break_and_watch(matrix, *one)
+            trouble += break_and_watch(dom0, matrix, *one)
         matrix.process.send_signal(signal.SIGINT)
         code = matrix.process.wait(timeout=90)
         if code != 130:
@@ -203,13 +224,15 @@ def main():
     except (RuntimeError, subprocess.TimeoutExpired) as error:
         trouble.append(str(error))
     finally:
+        dom0.close()
         if matrix.process.poll() is None:
             matrix.process.kill()
             matrix.process.wait()
+        said = matrix.said()
+        shutil.rmtree(folder)
     if trouble:
-        print("\n".join(trouble), f"the matrix said:\n{matrix.said()}", sep="\n", file=sys.stderr)
+        print("\n".join(trouble), f"the matrix said:\n{said}", sep="\n", file=sys.stderr)
         return 1
-    shutil.rmtree(folder)
     print(f"all {len(BREAKS)} breaks were survived, and nothing is left behind")
     return 0
 

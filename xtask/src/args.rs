@@ -154,8 +154,8 @@ pub struct PeersArgs {
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
-    /// The plan whose domains are looked at
-    #[arg(long, value_name = "FILE", conflicts_with = "lab", required_unless_present = "lab")]
+    /// The plan whose domains are looked at [with --lab: its quick plan]
+    #[arg(long, value_name = "FILE", required_unless_present = "lab")]
     pub plan: Option<PathBuf>,
 
     /// The domains of a lab that is up

@@ -9,7 +9,8 @@ use crate::{
 /// Looks for the disk and reads a block of it as a probe would: past the kernel's cache.
 pub fn disk(domain: &str, shell: &dyn Shell, serial: &str, spoils: Spoils) -> Finding {
     let script = format!(
-        "for d in /sys/block/*; do grep -qsF {} $d/device/vpd_pg80 $d/device/serial $d/serial || continue; \
+        "for d in /sys/block/*; do cat $d/device/vpd_pg80 $d/device/serial $d/serial 2>/dev/null | tr '\\000' ' ' | \
+         grep -qF {} || continue; \
          n=${{d##*/}}; if words=$(timeout 10 dd if=/dev/$n of=/dev/null bs=4096 count=1 iflag=direct 2>&1); \
          then echo \"$n, read with O_DIRECT\"; exit; else echo \"$n is there, but: $words\" >&2; exit 1; fi; done; \
          echo 'no disk has this serial number' >&2; exit 1",

@@ -284,7 +284,11 @@ fn enter_domain(folder: &Folder, domain: &str, words: &[String]) -> Result<u8> {
             }
             command
         }
-        _ => bail!("no domain of the lab is named `{domain}`; there are dom0, a, b, native, generator"),
+        _ => {
+            let message =
+                format!("no domain of the lab is named `{domain}`; there are dom0, a, b, native, generator");
+            return Err(meter::Error::bad_arguments(message).into());
+        }
     };
     let status = command.status().with_context(|| format!("enter `{domain}`"))?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))

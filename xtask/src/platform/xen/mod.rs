@@ -361,7 +361,7 @@ impl Platform for Xen {
         if let Err(error) = &switched {
             eprintln!("switching failed, once more from a known state: {error:#}");
             self.unsure = true;
-            if self.reclaim().is_ok() {
+            if self.heal().and_then(|()| self.reclaim()).is_ok() {
                 switched = self.switch(&measured, device, &wanted);
             }
         }
