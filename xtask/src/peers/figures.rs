@@ -44,6 +44,8 @@ impl Figure {
     pub const P99_NS: Self = Self("p99_ns");
     /// Distance of the mean rate from the intended one, in percent.
     pub const RATE_ERROR_PERCENT: Self = Self("rate_error_percent");
+    /// 90th percentile of the distance from the intended time, in nanoseconds.
+    pub const PACING_P90_NS: Self = Self("pacing_p90_ns");
     /// 99th percentile of the distance from the intended time, in nanoseconds.
     pub const PACING_P99_NS: Self = Self("pacing_p99_ns");
     /// Distance of the achieved duty from the one asked for, in percentage points.

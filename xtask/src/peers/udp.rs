@@ -262,6 +262,7 @@ fn paced_run(
     Ok(ended
         .client
         .cost_with(&ended.server)
+        .with(Figure::PACING_P90_NS, pacing.p90_ns)
         .with(Figure::PACING_P99_NS, pacing.p99_ns)
         .with(Figure::RATE_ERROR_PERCENT, pacing.rate_error_percent)
         .cpu_per(Figure::CPU_PER_PACKET_NS, (timestamps.len() / 8) as f64))

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { CAPACITY = 4 << 20, BUFFER = 64 << 20 };
+enum { CAPACITY = 4 << 20, BUFFER = 64 << 20, BATCH = 64 };
 static volatile sig_atomic_t stopped;
 
 static void stop(int signal)
@@ -40,13 +40,21 @@ static int is_wanted(const unsigned char *packet, ssize_t length, unsigned port,
 int main(int argc, char **argv)
 {
     static uint64_t times[CAPACITY];
+    static unsigned char packets[BATCH][64];
+    static _Alignas(8) unsigned char controls[BATCH][128];
+    static struct sockaddr_ll from[BATCH];
+    static struct iovec parts[BATCH];
+    static struct mmsghdr messages[BATCH];
+    const struct timespec nap = {.tv_nsec = 2000000};
     struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP)};
     struct sigaction action = {.sa_handler = stop};
-    int one = 1, size = BUFFER, descriptor;
+    int one = 1, size = BUFFER, descriptor, got = 0;
+    unsigned port, bytes;
     size_t count = 0;
 
     if (argc != 4)
         return fputs("usage: timestamps INTERFACE PORT BYTES\n", stderr), 2;
+    port = atoi(argv[2]), bytes = atoi(argv[3]);
     sigaction(SIGTERM, &action, NULL);
     memset(times, 0, sizeof times);
     descriptor = socket(AF_PACKET, SOCK_DGRAM, htons(ETH_P_IP));
@@ -57,20 +65,29 @@ int main(int argc, char **argv)
         setsockopt(descriptor, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one) ||
         bind(descriptor, (struct sockaddr *)&address, sizeof address))
         return fail("set up a packet socket");
-    while (!stopped && count < CAPACITY) {
-        unsigned char packet[64], control[128];
-        struct sockaddr_ll from;
-        struct iovec part = {packet, sizeof packet};
-        struct msghdr message = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &part,
-                                 .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-        ssize_t length = recvmsg(descriptor, &message, 0);
-        struct cmsghdr *head = length < 0 ? NULL : CMSG_FIRSTHDR(&message);
-        if (head && head->cmsg_type == SO_TIMESTAMPNS && from.sll_pkttype == PACKET_HOST &&
-            is_wanted(packet, length, atoi(argv[2]), atoi(argv[3]))) {
-            struct timespec time;
-            memcpy(&time, CMSG_DATA(head), sizeof time);
-            times[count++] = time.tv_sec * 1000000000ull + time.tv_nsec;
+    for (int part = 0; part < BATCH; part++) {
+        parts[part] = (struct iovec){packets[part], sizeof packets[part]};
+        messages[part].msg_hdr = (struct msghdr){.msg_name = &from[part], .msg_iov = &parts[part], .msg_iovlen = 1,
+                                                 .msg_control = controls[part]};
+    }
+    /* It never blocks on the socket: whoever sends would have to wake it for every packet, and pay for it. */
+    while (!stopped || got > 0) {
+        for (int part = 0; part < BATCH; part++) {
+            messages[part].msg_hdr.msg_namelen = sizeof from[part];
+            messages[part].msg_hdr.msg_controllen = sizeof controls[part];
         }
+        got = recvmmsg(descriptor, messages, BATCH, MSG_DONTWAIT, NULL);
+        for (int part = 0; part < got && count < CAPACITY; part++) {
+            struct cmsghdr *head = CMSG_FIRSTHDR(&messages[part].msg_hdr);
+            if (head && head->cmsg_type == SO_TIMESTAMPNS && from[part].sll_pkttype == PACKET_HOST &&
+                is_wanted(packets[part], messages[part].msg_len, port, bytes)) {
+                struct timespec time;
+                memcpy(&time, CMSG_DATA(head), sizeof time);
+                times[count++] = time.tv_sec * 1000000000ull + time.tv_nsec;
+            }
+        }
+        if (got < BATCH && !stopped)
+            nanosleep(&nap, NULL);
     }
     return fwrite(times, sizeof *times, count, stdout) == count ? 0 : fail("write");
 }
