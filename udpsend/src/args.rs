@@ -90,7 +90,7 @@ struct SendArgs {
     catch_up: Nanoseconds,
 
     /// Stop after this many datagrams [default duration: 10s, or 1h with this]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     datagrams: Option<u64>,
 
     /// Stop after this much payload, such as `1GB` [default duration: 10s, or 1h with this]
@@ -102,7 +102,7 @@ struct SendArgs {
     flows: Option<usize>,
 
     /// Destination ports per target, counted up from the one named
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     target_ports: u16,
 
     /// First source port, counted up with the flows [default: chosen by the kernel]
@@ -191,6 +191,9 @@ impl SendArgs {
         let (method, notes) = self.method(&load, &paths)?;
         if !(1..=1024).contains(&self.batch) {
             return Err(Error::bad_arguments("--batch must be 1 to 1024"));
+        }
+        if self.bytes.is_some_and(|bytes| bytes.0 == 0) {
+            return Err(Error::bad_arguments("--bytes must be more than 0"));
         }
         let bounded = self.datagrams.is_some() || self.bytes.is_some();
         Ok(SendConfig {

@@ -68,9 +68,23 @@ impl Flow {
             .map_err(|error| Error::system("open a UDP socket", error))?;
         set_options(&socket, target.is_ipv6(), options)?;
         let source = SocketAddr::new(options.source.unwrap_or_else(|| unspecified(target)), source_port);
-        socket
-            .bind(&SockAddr::from(source))
-            .map_err(|error| Error::system(format!("bind a UDP socket to {source}"), error))?;
+        if source.is_ipv6() != target.is_ipv6() {
+            return Err(Error::bad_arguments(format!(
+                "--source {} and {target} are of two address families; pass one of the target's",
+                source.ip()
+            )));
+        }
+        socket.bind(&SockAddr::from(source)).map_err(|error| match error.raw_os_error() {
+            Some(libc::EADDRNOTAVAIL) => {
+                Error::unavailable(format!("no interface has the address {}; see `ip address`", source.ip()))
+                    .with_source(error)
+            }
+            Some(libc::EADDRINUSE) => {
+                Error::failed(format!("port {source_port} is in use; pass another --source-port"))
+                    .with_source(error)
+            }
+            _ => Error::system(format!("bind a UDP socket to {source}"), error),
+        })?;
         connect(&socket, target)?;
         let socket = UdpSocket::from(socket);
         let source =
@@ -113,11 +127,21 @@ fn connect(socket: &Socket, target: SocketAddr) -> Result<()> {
         Some(libc::EACCES) => {
             Error::bad_arguments(format!("{target} is a broadcast address: it is never flooded"))
         }
+        Some(libc::EINVAL) if needs_scope(target) => Error::bad_arguments(format!(
+            "{target} is link-local and lies behind every interface; name one, such as [{}%eth0]:{}",
+            target.ip(),
+            target.port()
+        )),
         Some(libc::ENETUNREACH | libc::EHOSTUNREACH) => {
             Error::failed(format!("there is no route to {target}")).with_source(error)
         }
         _ => Error::system(format!("connect a UDP socket to {target}"), error),
     })
+}
+
+/// Whether an address tells too little to be reached: link-local, and no interface named.
+fn needs_scope(target: SocketAddr) -> bool {
+    matches!(target, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0)
 }
 
 fn set_options(socket: &Socket, ipv6: bool, options: &SocketOptions) -> Result<()> {
