@@ -48,6 +48,67 @@ pub fn set_nice(nice: i32) -> io::Result<()> {
     if found == nice { Ok(()) } else { Err(io::Error::other(format!("the kernel made it {found}"))) }
 }
 
+/// The C library's own generator with a state of its own (random_r(3), glibc).
+#[cfg(target_env = "gnu")]
+pub struct Random {
+    data: RandomData,
+    /// The table that `data` points into. Only the C library touches it.
+    _table: Vec<i32>,
+}
+
+/// glibc's `struct random_data` (stdlib.h).
+#[cfg(target_env = "gnu")]
+#[repr(C)]
+struct RandomData {
+    front: *mut i32,
+    rear: *mut i32,
+    state: *mut i32,
+    kind: libc::c_int,
+    degree: libc::c_int,
+    separation: libc::c_int,
+    end: *mut i32,
+}
+
+#[cfg(target_env = "gnu")]
+unsafe extern "C" {
+    fn initstate_r(
+        seed: libc::c_uint,
+        table: *mut libc::c_char,
+        bytes: libc::size_t,
+        data: *mut RandomData,
+    ) -> libc::c_int;
+    fn random_r(data: *mut RandomData, number: *mut i32) -> libc::c_int;
+}
+
+#[cfg(target_env = "gnu")]
+impl Random {
+    /// The generator as every process has it from the beginning: additive, of degree 31, seed 1.
+    pub fn new() -> Self {
+        let mut table = vec![0_i32; 32];
+        let mut data = RandomData {
+            front: std::ptr::null_mut(),
+            rear: std::ptr::null_mut(),
+            state: std::ptr::null_mut(),
+            kind: 0,
+            degree: 0,
+            separation: 0,
+            end: std::ptr::null_mut(),
+        };
+        // SAFETY: `data` is zeroed, as the call asks for, and the table has the 128 bytes that are told;
+        // it lives on the heap as long as `data`. Both pointers are valid, so the call can't fail.
+        unsafe { initstate_r(1, table.as_mut_ptr().cast(), 128, &raw mut data) };
+        Self { data, _table: table }
+    }
+
+    /// Writes the next number, 0 to 2³¹ − 1.
+    #[inline]
+    pub fn step(&mut self, number: &std::sync::atomic::AtomicI32) {
+        // SAFETY: `data` was filled by initstate_r and its table is still there; `number` is a valid place
+        // that nobody else uses meanwhile. Both pointers are valid, so the call can't fail.
+        unsafe { random_r(&raw mut self.data, number.as_ptr()) };
+    }
+}
+
 /// The kernel's `struct sched_attr` in its first version (sched_setattr(2)).
 #[repr(C)]
 #[derive(Default)]
