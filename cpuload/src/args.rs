@@ -77,7 +77,7 @@ pub struct Args {
     pub nice: Option<i32>,
 
     /// Schedule the workers by SCHED_DEADLINE, which can't be pinned: needs --workers
-    #[arg(long, value_name = "RUNTIME/PERIOD", conflicts_with = "nice", requires = "workers")]
+    #[arg(long, value_name = "RUNTIME/PERIOD", conflicts_with = "nice")]
     pub deadline: Option<Deadline>,
 
     /// Memory of each worker, or size of the file, for the kernels memory, cache, alloc, disk
@@ -202,6 +202,12 @@ impl Args {
     }
 
     fn scheduling(&self) -> Result<Scheduling> {
+        // clap waives `requires` for an argument that --cpus excludes.
+        if self.deadline.is_some() && self.workers.is_none() {
+            return Err(Error::bad_arguments(
+                "--deadline: the kernel pins no such thread; pass --workers N instead of --cpus",
+            ));
+        }
         match (self.nice, self.deadline, self.common.sched) {
             (None, None, policy) => Ok(Scheduling::Policy(policy)),
             (Some(nice), None, Policy::Other) => Ok(Scheduling::Nice(nice)),

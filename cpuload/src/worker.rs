@@ -147,7 +147,8 @@ impl Worker<'_> {
         let working_ns = (course.cpu_mark_ns + received_ns).saturating_sub(cpu_begin_ns);
         course.account.denied_ns += now.saturating_sub(begin_ns).saturating_sub(working_ns);
         // Ended early, nothing more was demanded than what there was time for.
-        let length_ns = if self.is_over() { now.saturating_sub(window.begin_ns) } else { length_ns };
+        let length_ns =
+            if self.is_over() || outcome.is_err() { now.saturating_sub(window.begin_ns) } else { length_ns };
         course.account.window(length_ns, demanded_ns.min(length_ns), received_ns);
         course.cpu_mark_ns += received_ns;
         if !always_busy {
@@ -234,6 +235,30 @@ mod tests {
     fn the_number_of_operations_is_exact() {
         let account = run(Schedule::cycle(crate::Duty::FULL, 100_000_000), 123_457, 3_600_000_000_000);
         assert_eq!((account.operations, account.finished), (123_457, true));
+    }
+
+    #[test]
+    fn a_window_in_which_the_work_fails_demands_no_more_than_it_had() {
+        struct Fails;
+        impl Work for Fails {
+            fn slice(&self) -> u64 {
+                1
+            }
+            fn run(&mut self, _: u64) -> Result<()> {
+                Err(meter::Error::failed("on purpose"))
+            }
+        }
+        let (stop, ledger) = (Stop::new(), Ledger::default());
+        let schedule = Schedule::cycle(crate::Duty::FULL, 3_600_000_000_000);
+        let work = Box::new(Fails);
+        let worker =
+            Worker { schedule, holder: None, work, stop: &stop, ledger: &ledger, operations_left: u64::MAX };
+        let start_ns = clock::now_ns();
+        let until_ns = start_ns + 3_600_000_000_000;
+        let (account, outcome) =
+            worker.run(Times { zero_ns: start_ns, start_ns, from_ns: start_ns, until_ns });
+        assert!(outcome.is_err());
+        assert!(account.demanded_ns <= account.elapsed_ns(), "{} ns", account.demanded_ns);
     }
 
     #[test]

@@ -108,6 +108,25 @@ fn every_kernel_works_and_counts() {
 }
 
 #[test]
+fn what_stress_does_is_done_by_free_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    // -c 2, -i 2, -m 2 --vm-bytes 1M, -d 2 --hdd-bytes 4M.
+    for (kernel, more) in [
+        ("sqrt", &[][..]),
+        ("sync", &[]),
+        ("alloc", &["--working-set", "1MiB"]),
+        ("disk", &["--working-set", "4MiB", "--path", path]),
+    ] {
+        let arguments = ["--json", "--workers", "2", "--duration", "200ms", "--kernel", kernel];
+        let summary = summary(&[&arguments, more].concat());
+        let workers = summary["workers"].as_array().unwrap();
+        assert_eq!(workers.len(), 2, "{kernel}");
+        assert!(workers.iter().all(|worker| worker["operations"].as_u64() > Some(0)), "{kernel}: {summary}");
+    }
+}
+
+#[test]
 fn a_duty_is_received_as_demanded() {
     // Far wider than the tool is exact: other tests share this CPU.
     let summary = summary(&["--json", "--cpus", "0", "--duty", "20", "--period", "20ms", "--duration", "1s"]);
@@ -203,6 +222,7 @@ fn what_contradicts_itself_is_refused() {
         &["--nice", "20"],
         &["--nice", "5", "--sched", "fifo:3"],
         &["--deadline", "10ms/100ms"],
+        &["--deadline", "10ms/100ms", "--cpus", "0"],
         &["--deadline", "2s/1s", "--workers", "1"],
         &["--deadline", "1ms/10ms", "--workers", "1", "--kernel", "switch"],
         &["--working-set", "1MiB"],
