@@ -6,7 +6,7 @@
 use std::{fmt, fs::File, io::Write, path::PathBuf};
 
 use meter::{
-    Error, Result, clock,
+    Error, ErrorKind, Result, clock,
     control::Stop,
     counter::Counter,
     cpulist::CpuList,
@@ -149,11 +149,6 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     }
     let mut notes = Vec::new();
     let idle_limit = hold_idle_limit(config, &mut notes)?;
-    if config.lock_memory {
-        sys::lock_memory().map_err(|error| {
-            Error::system("lock memory; raise the memlock limit or pass --no-lock-memory", error)
-        })?;
-    }
     let log = config.hlog.as_deref().map(HistogramLog::create).transpose()?;
     let placements: Vec<Placement> =
         config.cpus.cpus().iter().map(|&cpu| Placement { cpu: Some(cpu), policy: config.sched }).collect();
@@ -291,6 +286,13 @@ fn conduct(
     let mut histograms: Vec<LatencyHistogram> = takers.iter().map(|_| LatencyHistogram::new()).collect();
     let stop = session.stop();
     let waiter = Waiter { margin_ns: 0 };
+    if config.lock_memory {
+        // All threads are there: a limit that is too low is met here, and not when their stacks are made.
+        sys::lock_memory().map_err(|error| {
+            Error::system("lock memory; raise the limit (ulimit -l) or pass --no-lock-memory", error)
+                .with_kind(ErrorKind::Unavailable)
+        })?;
+    }
     session.ready()?;
     let mut observer = Observer::new();
     let usage = UsageMeter::start(config.cpus.cpus());

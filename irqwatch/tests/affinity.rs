@@ -41,6 +41,11 @@ fn an_affinity_holds_for_a_command_and_is_put_back() {
     assert_eq!(summary["command"]["exit_code"], 0, "it was on CPU 0 meanwhile");
     assert_eq!(fs::read_to_string(&file).unwrap().trim(), allowed);
 
+    // The command crashes.
+    let crash = ["--json", "--matching", &matching, "affinity", "--to", "0", "--", "sh", "-c", "kill -9 $$"];
+    assert_eq!(support::summary(&crash)["command"]["signal"], 9);
+    assert_eq!(fs::read_to_string(&file).unwrap().trim(), allowed);
+
     // Killed without a chance to clean up.
     let mut child = Command::new(IRQWATCH)
         .args(["--matching", &matching, "affinity", "--to", "0", "--", "sleep", "2"])
