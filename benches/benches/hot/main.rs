@@ -1,5 +1,6 @@
 //! The hot paths: what every packet, block, period or snapshot costs.
 
+mod effects;
 mod interrupts;
 mod kernels;
 mod pacing;
@@ -32,5 +33,6 @@ criterion_group! {
         sequence::benchmarks,
         transactions::benchmarks,
         kernels::benchmarks,
+        effects::benchmarks,
 }
 criterion_main!(hot);

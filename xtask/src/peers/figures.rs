@@ -52,6 +52,8 @@ impl Figure {
     pub const DUTY_ERROR_POINTS: Self = Self("duty_error_points");
     /// Time for one operation, in nanoseconds.
     pub const TIME_PER_OPERATION_NS: Self = Self("time_per_operation_ns");
+    /// Instructions of one operation.
+    pub const INSTRUCTIONS_PER_OPERATION: Self = Self("instructions_per_operation");
     /// Interruptions of a busy loop that were found, per second.
     pub const GAPS_PER_S: Self = Self("gaps_per_s");
 

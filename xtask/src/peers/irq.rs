@@ -4,6 +4,7 @@ use std::{
     env, fs,
     path::PathBuf,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +14,8 @@ use super::{
     comparison::{Bound, Comparison, Contender, Program},
     figures::{Figure, Measurement},
     formats::{criterion, ours, rt_tests},
+    process::Running,
+    workbench::Workbench,
 };
 use crate::tools;
 
@@ -21,14 +24,17 @@ const OSLAT: Program = Program { name: "oslat", package: "rt-tests" };
 
 /// Length of a run, in seconds.
 const RUN_S: u32 = 5;
-/// Shortest interruption that counts, in microseconds.
-const GAP_US: u32 = 5;
+/// Shortest interruption that counts where a task interrupts, in microseconds: half of what it takes,
+/// and more than what an interrupt does.
+const GAP_US: u32 = 200;
+/// Shortest one that counts where only the machine itself interrupts.
+const NATURAL_GAP_US: u32 = 5;
 /// Resident memory allowed to irqwatch.
 const MEMORY_LIMIT: f64 = 6.0 * 1_048_576.0;
 
 /// All comparisons of this group.
 pub fn comparisons() -> Vec<Comparison> {
-    vec![large_table(), live_table(), wakeup(), gaps()]
+    vec![large_table(), live_table(), wakeup(), gaps(), natural_gaps()]
 }
 
 /// The benchmarks in `benches/` do the work: in one optimised program, on the same text.
@@ -52,7 +58,8 @@ fn live_table() -> Comparison {
 }
 
 /// One of the benchmarks, by its name.
-fn benchmark(label: &str, name: &'static str) -> Contender {
+pub(super) fn benchmark(label: &str, name: &str) -> Contender {
+    let name = name.to_owned();
     Contender::ours(label, move |workbench| {
         let program = workbench.benchmarks(build_benchmarks)?;
         let results = workbench.path("criterion");
@@ -64,7 +71,7 @@ fn benchmark(label: &str, name: &'static str) -> Contender {
             .env("CRITERION_HOME", &results)
             .run()?;
         // Criterion makes folders of names, without the characters that file systems dislike.
-        let estimates = results.join(name).join("new/estimates.json");
+        let estimates = results.join(&name).join("new/estimates.json");
         let estimates = fs::read_to_string(&estimates)
             .with_context(|| format!("criterion left no {}", estimates.display()))?;
         Ok(finished.cost().with(Figure::TIME_PER_OPERATION_NS, criterion::median_ns(&estimates)?))
@@ -122,28 +129,68 @@ fn wakeup() -> Comparison {
         .at_most(Figure::RESIDENT_PEAK_BYTES, MEMORY_LIMIT)
 }
 
+/// Interruptions of a known number, so that both look for the same ones.
 fn gaps() -> Comparison {
-    let what = format!("interruptions of {GAP_US} µs and more of a busy loop on one CPU, {RUN_S} s");
+    let what = format!(
+        "interruptions of {GAP_US} µs and more of a busy loop, {RUN_S} s, while another task takes the \
+         CPU for 500 µs 100 times a second"
+    );
     let ours = Contender::ours("irqwatch gaps", |workbench| {
-        let words = format!("--threshold {GAP_US}us --cpus {} --duration {RUN_S}s", workbench.near_cpu);
-        let finished = workbench.tool("irqwatch", "gaps").words(&words).run()?;
-        let summary = ours::summary(&finished)?;
-        let per_s = summary.number("count")? / summary.number("elapsed_s")?;
-        Ok(summary.complete(finished.cost()).with(Figure::GAPS_PER_S, per_s))
+        let thief = thief(workbench)?;
+        let found = found_by_irqwatch(workbench, GAP_US)?;
+        thief.finish(libc::SIGTERM)?;
+        Ok(found)
     });
-    let oslat = Contender::peer("oslat", OSLAT, |workbench| -> Result<Measurement> {
-        let report = workbench.path("oslat.json");
-        let (near, far) = (workbench.near_cpu, workbench.far_cpu);
-        let finished = workbench
-            .program("oslat")
-            .words(&format!("-q -c {near} -C {far} -D {RUN_S} -b 1024"))
-            .args([format!("--json={}", report.display())])
-            .on_cpus(&[near, far])
-            .run()?;
-        let per_s = rt_tests::gaps_per_s(&fs::read_to_string(&report)?, GAP_US)?;
-        Ok(finished.cost().with(Figure::GAPS_PER_S, per_s))
+    let oslat = Contender::peer("oslat", OSLAT, |workbench| {
+        let thief = thief(workbench)?;
+        let found = found_by_oslat(workbench, GAP_US)?;
+        thief.finish(libc::SIGTERM)?;
+        Ok(found)
     });
     Comparison::new("irq/gaps", what, ours)
         .against(oslat, &[(Figure::GAPS_PER_S, Bound::Within(0.05))])
         .at_most(Figure::RESIDENT_PEAK_BYTES, MEMORY_LIMIT)
+}
+
+/// Those of the machine itself: each side meets those of its own five seconds, so nothing is demanded.
+fn natural_gaps() -> Comparison {
+    let what = format!(
+        "interruptions of {NATURAL_GAP_US} µs and more of a busy loop by the machine itself, {RUN_S} s"
+    );
+    let ours = Contender::ours("irqwatch gaps", |workbench| found_by_irqwatch(workbench, NATURAL_GAP_US));
+    let oslat = Contender::peer("oslat", OSLAT, |workbench| found_by_oslat(workbench, NATURAL_GAP_US));
+    Comparison::new("irq/gaps-natural", what, ours)
+        .against(oslat, &[])
+        .at_most(Figure::RESIDENT_PEAK_BYTES, MEMORY_LIMIT)
+}
+
+/// A task on the same CPU that takes it when it wants to. It ends with its handle.
+fn thief(workbench: &Workbench) -> Result<Running> {
+    let words =
+        format!("--duty 5 --period 10ms --sched fifo:50 --cpus {} --duration 60s", workbench.near_cpu);
+    let thief = workbench.tool("cpuload", "").words(&words).start()?;
+    workbench.rest(Duration::from_millis(300))?;
+    thief.check_alive()?;
+    Ok(thief)
+}
+
+fn found_by_irqwatch(workbench: &Workbench, threshold_us: u32) -> Result<Measurement> {
+    let words = format!("--threshold {threshold_us}us --cpus {} --duration {RUN_S}s", workbench.near_cpu);
+    let finished = workbench.tool("irqwatch", "gaps").words(&words).run()?;
+    let summary = ours::summary(&finished)?;
+    let per_s = summary.number("count")? / summary.number("elapsed_s")?;
+    Ok(summary.complete(finished.cost()).with(Figure::GAPS_PER_S, per_s))
+}
+
+fn found_by_oslat(workbench: &Workbench, threshold_us: u32) -> Result<Measurement> {
+    let report = workbench.path("oslat.json");
+    let (near, far) = (workbench.near_cpu, workbench.far_cpu);
+    let finished = workbench
+        .program("oslat")
+        .words(&format!("-q -c {near} -C {far} -D {RUN_S} -b 1024"))
+        .args([format!("--json={}", report.display())])
+        .on_cpus(&[near, far])
+        .run()?;
+    let per_s = rt_tests::gaps_per_s(&fs::read_to_string(&report)?, threshold_us)?;
+    Ok(finished.cost().with(Figure::GAPS_PER_S, per_s))
 }

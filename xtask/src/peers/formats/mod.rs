@@ -9,3 +9,4 @@ pub mod reference;
 pub mod rt_tests;
 pub mod sockperf;
 pub mod stress_ng;
+pub mod valgrind;

@@ -1,4 +1,5 @@
-/* What each `stress -c` worker does, `while (1) sqrt(rand());`, counted and bounded in time. */
+/* What each `stress -c` worker does, `while (1) sqrt(rand());`, counted and bounded:
+   `SECONDS` in time, `SECONDS OPERATIONS` in both. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +14,8 @@ static double now(void)
 
 int main(int argc, char **argv)
 {
-    double seconds = argc == 2 ? atof(argv[1]) : 1, begin = now(), end;
-    unsigned long count = 0;
+    double seconds = argc > 1 ? atof(argv[1]) : 1, begin = now(), end;
+    unsigned long count = 0, most = argc > 2 ? strtoul(argv[2], NULL, 10) : -1UL;
     volatile double result;
 
     do {
@@ -22,7 +23,7 @@ int main(int argc, char **argv)
             result = sqrt(rand());
         count += 100000;
         end = now();
-    } while (end - begin < seconds);
+    } while (end - begin < seconds && count < most);
     (void)result;
     printf("{\"operations\": %lu, \"elapsed_s\": %.9f}\n", count, end - begin);
     return 0;
