@@ -205,6 +205,51 @@ fn datagrams_go_to_the_client_of_the_session_and_to_no_one_else() {
 }
 
 #[test]
+fn a_connection_of_crr_that_says_nothing_delays_the_others_by_a_second_at_most() {
+    let server = Server::start(&["--max-idle", "5s"]);
+    let mut stream = control(&server);
+    let from = "{\"transactions\":{\"transport\":\"tcp\",\"request_bytes\":1,\"response_bytes\":1,\"outstanding\":1,\"pace\":null}}";
+    let to = "{\"connections\":{\"request_bytes\":1,\"response_bytes\":1}}";
+    say(&mut stream, &order(&[(from, to), ("\"duration_ns\":1000000000", "\"duration_ns\":9000000000")]));
+    let Some(Reply::Opened { ports, .. }) = reply(&mut stream) else { panic!("not opened") };
+    assert_eq!(reply(&mut stream), Some(Reply::Ready));
+    say(&mut stream, &serde_json::to_string(&Request::Start).unwrap());
+    assert_eq!(reply(&mut stream), Some(Reply::Started));
+    let to = std::net::SocketAddr::from(([127, 0, 0, 1], ports[0]));
+    let silent = TcpStream::connect(to).unwrap();
+    let mut honest = TcpStream::connect(to).unwrap();
+    honest.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    honest.write_all(b"x").unwrap();
+    assert_eq!(honest.read(&mut [0; 10]).unwrap(), 1);
+    drop(silent);
+    say(&mut stream, &serde_json::to_string(&Request::Stop).unwrap());
+    let Some(Reply::Report(report)) = reply(&mut stream) else { panic!("no report") };
+    assert_eq!(report.transactions, Some(1), "the silent one is none");
+}
+
+#[test]
+fn a_client_that_never_reads_its_stream_ends_with_its_time() {
+    let server = Server::start(&["--max-idle", "1s"]);
+    let mut stream = control(&server);
+    let from = "{\"transactions\":{\"transport\":\"tcp\",\"request_bytes\":1,\"response_bytes\":1,\"outstanding\":1,\"pace\":null}}";
+    let to = "{\"stream\":{\"direction\":\"receive\",\"write_bytes\":100000,\"read_bytes\":1,\"send_with\":\"copy\",\"receive_with\":\"copy\"}}";
+    say(&mut stream, &order(&[(from, to)]));
+    let Some(Reply::Opened { cookie, .. }) = reply(&mut stream) else { panic!("not opened") };
+    let cookie = u128::from_str_radix(&cookie, 16).unwrap().to_be_bytes();
+    let mut flow = TcpStream::connect(server.address).unwrap();
+    flow.write_all(&Hello::Data { cookie, flow: 0 }.encode()).unwrap();
+    assert_eq!(reply(&mut stream), Some(Reply::Ready));
+    let threads = server.threads();
+    say(&mut stream, &serde_json::to_string(&Request::Start).unwrap());
+    assert_eq!(reply(&mut stream), Some(Reply::Started));
+    // Neither the stream is read, nor is the end asked for.
+    eventually("the end of the session", || server.threads() < threads);
+    assert!(matches!(reply(&mut stream), Some(Reply::Refused { .. })));
+    summary_of(&server, "rr", &[]);
+    assert_eq!(server.stop()["broken"], 1);
+}
+
+#[test]
 fn a_token_is_asked_for_and_never_sent() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &str| {

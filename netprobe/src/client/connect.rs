@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     net::{SocketAddr, TcpStream},
-    time::Duration,
+    os::fd::AsFd,
 };
 
 use meter::{Error, ErrorKind, Result, clock, clock::SECOND_NS, control::Stop};
@@ -22,13 +22,12 @@ use crate::{
         report::{EndReport, IntervalReport},
         token::{Nonce, Side, Token},
     },
-    sys,
+    sys::{self, WRITABLE, Waiting},
     workload::flow::{End, Flow, Link, Role},
 };
 
 /// How long the server may take for one answer, in nanoseconds.
 const PATIENCE_NS: u64 = 10 * SECOND_NS;
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Time between two hellos of a UDP flow, in nanoseconds.
 const GREETING_NS: u64 = 50_000_000;
 /// Longest wait without a look at the stop flag, in nanoseconds.
@@ -49,7 +48,10 @@ impl Server {
     /// When there is no server, or the token is missing or wrong.
     pub fn connect(config: &ProbeConfig, stop: Stop) -> Result<Self> {
         let token = config.token_file.as_deref().map(Token::read).transpose()?;
-        let (stream, address) = connect(&config.server)?;
+        if let Some(told) = config.token_file.as_deref().and_then(Token::exposure) {
+            eprintln!("netprobe: warning: {told}");
+        }
+        let (stream, address) = connect(&config.server, &stop)?;
         let broke = |error| Error::system(format!("talk to {}", config.server), error);
         (&stream).write_all(&Hello::Control.encode()).map_err(broke)?;
         let assembler = Assembler::new(frame::REPLY_LIMIT);
@@ -109,7 +111,8 @@ impl Server {
         self.send(&Request::Open(order.clone()))?;
         let Reply::Opened { cookie, ports } = self.answer()? else { return Err(self.out_of_turn()) };
         let Some(cookie) = parse_cookie(&cookie) else { return Err(self.out_of_turn()) };
-        let doors = Doors { name: &self.name, address: self.address, ports: &ports, cookie, order, local };
+        let Self { name, address, stop, .. } = &*self;
+        let doors = Doors { name, address: *address, ports: &ports, cookie, order, local, stop };
         let flows = doors.flows().ok_or_else(|| self.out_of_turn())??;
         let deadline_ns = clock::now_ns() + PATIENCE_NS;
         while clock::now_ns() < deadline_ns {
@@ -215,14 +218,43 @@ fn refused(name: &str, because: Refusal, reason: &str) -> Error {
 }
 
 /// Connects to `server`, a HOST:PORT as [`meter::address`] reads it.
-fn connect(server: &str) -> Result<(TcpStream, SocketAddr)> {
+fn connect(server: &str, stop: &Stop) -> Result<(TcpStream, SocketAddr)> {
     let address = meter::address::resolve(server)?;
-    match TcpStream::connect_timeout(&address, CONNECT_LIMIT) {
-        Ok(stream) => Ok((stream, address)),
+    let connected = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
+        .and_then(|socket| establish(&socket, address, stop).map(|()| socket));
+    match connected {
+        Ok(socket) => Ok((socket.into(), address)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            Err(Error::failed(format!("stopped before {server} was reached")))
+        }
         Err(error) => {
             Err(Error::system(format!("connect to {server}; is `netprobe serve` running there?"), error))
         }
     }
+}
+
+/// Connects `socket`, which blocks afterwards, and looks at the stop flag meanwhile.
+///
+/// # Errors
+/// `Interrupted` when the flag was raised, `TimedOut` after 10 s, and what connect(2) gives.
+fn establish(socket: &Socket, address: SocketAddr, stop: &Stop) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::from(address)) {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+            let deadline_ns = clock::now_ns() + PATIENCE_NS;
+            while sys::poll(&mut [Waiting::new(socket.as_fd(), WRITABLE)], TICK_NS)? == 0 {
+                if stop.is_raised() {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+                if clock::now_ns() >= deadline_ns {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+            socket.take_error()?.map_or(Ok(()), Err)?;
+        }
+        outcome => outcome?,
+    }
+    socket.set_nonblocking(false)
 }
 
 fn parse_cookie(text: &str) -> Option<Cookie> {
@@ -238,6 +270,7 @@ struct Doors<'a> {
     cookie: Cookie,
     order: &'a Order,
     local: &'a LocalOptions,
+    stop: &'a Stop,
 }
 
 impl Doors<'_> {
@@ -271,7 +304,7 @@ impl Doors<'_> {
     fn connection(&self, flow: u32) -> Result<Link> {
         let failed = |error| Error::system(format!("connect flow {flow} to {}", self.name), error);
         let socket = self.socket(Type::STREAM, Protocol::TCP, flow, self.address)?;
-        socket.connect_timeout(&SockAddr::from(self.address), CONNECT_LIMIT).map_err(failed)?;
+        establish(&socket, self.address, self.stop).map_err(failed)?;
         (&socket).write_all(&Hello::Data { cookie: self.cookie, flow }.encode()).map_err(failed)?;
         Ok(Link::Connected(socket))
     }

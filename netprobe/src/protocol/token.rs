@@ -5,7 +5,7 @@
 //! so neither end's answer can be played back to it. Whoever only listens learns nothing but pairs of
 //! nonces and answers; a long random token (`openssl rand -hex 32`) can't be guessed from those.
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use hmac::{Hmac, KeyInit, Mac};
 use meter::{Error, Result};
@@ -76,6 +76,15 @@ impl Token {
             let told = format!("the token in {} is shorter than {SHORTEST} bytes", path.display());
             Error::bad_arguments(format!("{told}; make one with `openssl rand -hex 32`"))
         })
+    }
+
+    /// A warning when others than its owner can read the token file `path`; `None` when all is well, or the file
+    /// can't be looked at.
+    #[must_use]
+    pub fn exposure(path: &Path) -> Option<String> {
+        let mode = fs::metadata(path).ok()?.permissions().mode();
+        let told = || format!("others can read the token file {0}; `chmod 600 {0}`", path.display());
+        (mode & 0o044 != 0).then(told)
     }
 
     /// `secret` as a token; `None` when it is shorter than 16 bytes.

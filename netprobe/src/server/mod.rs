@@ -49,11 +49,22 @@ const LISTENER: Id = Id(usize::MAX);
 /// # Errors
 /// When it can't listen at the address, or the token can't be read.
 pub fn serve(config: &ServeConfig, telling: &mut Telling<'_>) -> Result<()> {
-    if !telling.start(config)? {
+    let mut config = config.clone();
+    // Any free port is chosen before `start`, which tells it.
+    let chosen = (config.listen.port() == 0).then(|| Server::listen(&config, telling.stop())).transpose()?;
+    if let Some(server) = &chosen {
+        config.listen = server.address()?;
+    }
+    if !telling.start(&config)? {
         return Ok(());
     }
+    if let Access::Token { file } = &config.access
+        && let Some(told) = Token::exposure(file)
+    {
+        eprintln!("netprobe: warning: {told}");
+    }
     sys::raise_file_limit();
-    let mut server = Server::listen(config, telling.stop())?;
+    let mut server = chosen.map_or_else(|| Server::listen(&config, telling.stop()), Ok)?;
     telling.ready()?;
     let begun_ns = clock::now_ns();
     let outcome = server.run(config.duration_ns.map(|duration| begun_ns.saturating_add(duration)));
@@ -112,6 +123,11 @@ impl Server {
             tally: Arc::default(),
             stop,
         })
+    }
+
+    /// Where it listens.
+    fn address(&self) -> Result<SocketAddr> {
+        self.listener.local_addr().map_err(|error| Error::system("tell where the server listens", error))
     }
 
     fn run(&mut self, until_ns: Option<u64>) -> Result<()> {

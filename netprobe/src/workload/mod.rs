@@ -90,10 +90,10 @@ pub struct Latencies {
 }
 
 impl Latencies {
-    /// Empty histograms.
+    /// Empty histograms for the conductor's sums; workers have touched ones of their own.
     #[must_use]
     pub fn new() -> Self {
-        Self { service: LatencyHistogram::new(), response: LatencyHistogram::new() }
+        Self { service: LatencyHistogram::untouched(), response: LatencyHistogram::untouched() }
     }
 
     /// Adds all of `other`.

@@ -24,6 +24,7 @@ pub fn comparisons() -> Vec<Comparison> {
         zero_copy(),
         transactions(),
         spinning(),
+        adaptive(),
     ]
 }
 
@@ -108,6 +109,21 @@ fn spinning() -> Comparison {
     let blocking = Contender::ours("netprobe rr", |workbench| our_transactions(workbench, "", ""));
     Comparison::new("tcp/rr-spinning", what, spinning)
         .against(blocking, &[(Figure::TRANSACTIONS_PER_S, Bound::AtLeast(1.5))])
+}
+
+/// Spinning for a while before sleeping, which is no longer the ordinary program's way: a row of its own.
+fn adaptive() -> Comparison {
+    let what = format!("TCP request and response over veth, both ends of ours waiting adaptively, {RUN_S} s");
+    let adaptive = Contender::ours("netprobe rr --wait adaptive", |workbench| {
+        our_transactions(workbench, "--wait adaptive", "")
+    });
+    let blocking = Contender::ours("netprobe rr", |workbench| our_transactions(workbench, "", ""));
+    let sockperf = Contender::peer("sockperf ping-pong --tcp", SOCKPERF, |workbench| {
+        sockperf_ping_pong(workbench, "--tcp", Transport::Tcp)
+    });
+    Comparison::new("tcp/rr-adaptive", what, adaptive)
+        .against(blocking, &[(Figure::TRANSACTIONS_PER_S, Bound::AtLeast(1.5))])
+        .against(sockperf, &[(Figure::TRANSACTIONS_PER_S, Bound::AtLeast(1.2))])
 }
 
 fn plain_pair() -> Contender {
