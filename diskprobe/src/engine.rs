@@ -74,6 +74,30 @@ pub struct Completion {
     pub fault: Option<Fault>,
 }
 
+/// How completions are gathered, so that a device with hundreds of thousands of operations per second does
+/// not wake the loop for every single one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gathering {
+    /// As many as come within this time at the present pace, in nanoseconds.
+    pub within_ns: u64,
+    /// At most as many: what else is in flight keeps the device busy meanwhile.
+    pub most: u32,
+}
+
+impl Gathering {
+    /// Half of the depth at most, so that the other half keeps the device busy.
+    #[must_use]
+    pub fn beside_the_device(depth: u16) -> Self {
+        Self { within_ns: 20_000, most: u32::from(depth) / 2 }
+    }
+
+    /// All of the depth, for a device that works only while nobody else does.
+    #[must_use]
+    pub fn in_turn_with_the_device(depth: u16) -> Self {
+        Self { within_ns: 50_000, most: u32::from(depth) }
+    }
+}
+
 /// A way to do I/O with several operations in flight. Slots are numbered from 0; a slot is busy from
 /// [`Engine::queue`] until its completion was reaped, and its block can't be reached meanwhile.
 pub trait Engine {
@@ -82,6 +106,11 @@ pub trait Engine {
 
     /// What the kernel granted of io_uring's features; `None` for an engine without it.
     fn granted(&self) -> Option<&Granted>;
+
+    /// How many completions may be gathered before the loop looks at them.
+    fn gathering(&self) -> Gathering {
+        Gathering::beside_the_device(self.slots())
+    }
 
     /// The block of a free slot.
     ///

@@ -33,6 +33,7 @@ pub mod sync;
 pub mod target;
 pub mod totals;
 pub mod worker;
+pub mod workers;
 pub mod workload;
 
 pub use args::Args;

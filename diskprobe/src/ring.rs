@@ -12,9 +12,10 @@ use meter::{Error, Result};
 
 use crate::{
     buffer::Buffers,
-    engine::{Completion, Engine, Operation, Progress, Request, Slot},
+    engine::{Completion, Engine, Gathering, Operation, Progress, Request, Slot},
     nvme::Namespace,
     setup::{self, Granted, RingOptions},
+    workers::{self, Way},
 };
 
 /// How a request looks to the kernel, and what the kernel's answer means.
@@ -30,6 +31,12 @@ pub unsafe trait Form {
 
     /// The entry of a request on registered file 0 and registered buffer 0.
     fn entry(&self, request: Request, address: *mut u8, user_data: u64) -> Self::Submission;
+
+    /// Whether the kernel starts no operation on `file` without possibly blocking.
+    fn blocks(&self, file: &File) -> bool;
+
+    /// The entry, for a thread of the kernel right away.
+    fn handed_over(&self, entry: Self::Submission) -> Self::Submission;
 
     /// User data, and the bytes transferred of `request` or a negative error number.
     fn result(&self, answer: &Self::Completion, wanted: impl FnOnce(u64) -> u32) -> (u64, i32);
@@ -55,6 +62,15 @@ unsafe impl Form for ReadWrite {
         entry.user_data(user_data)
     }
 
+    fn blocks(&self, file: &File) -> bool {
+        workers::blocks(file)
+    }
+
+    #[inline]
+    fn handed_over(&self, entry: squeue::Entry) -> squeue::Entry {
+        entry.flags(squeue::Flags::ASYNC)
+    }
+
     #[inline]
     fn result(&self, answer: &cqueue::Entry, _: impl FnOnce(u64) -> u32) -> (u64, i32) {
         (answer.user_data(), answer.result())
@@ -73,6 +89,15 @@ unsafe impl Form for Namespace {
             .buf_index(Some(0))
             .build()
             .user_data(user_data)
+    }
+
+    fn blocks(&self, _: &File) -> bool {
+        false
+    }
+
+    #[inline]
+    fn handed_over(&self, entry: squeue::Entry128) -> squeue::Entry128 {
+        entry
     }
 
     #[inline]
@@ -99,6 +124,9 @@ pub struct Ring<F: Form> {
     form: F,
     busy: Box<[Option<Progress>]>,
     in_flight: u32,
+    /// Whether operations go to a thread of the kernel without an attempt of ours.
+    hand_over: bool,
+    gathering: Gathering,
     granted: Granted,
 }
 
@@ -109,7 +137,7 @@ impl<F: Form> Ring<F> {
     /// Exit code 3 when io_uring is missing or disabled, when something of `options` was refused, or
     /// when the limit of locked memory is too low.
     pub fn new(file: &File, form: F, slots: u16, length: u32, options: &RingOptions) -> Result<Self> {
-        let (ring, granted) = setup::build(u32::from(slots), options)?;
+        let (ring, mut granted) = setup::build(u32::from(slots), options)?;
         let buffers = Buffers::new(usize::from(slots), length as usize)?;
         let whole = libc::iovec { iov_base: buffers.address(0).cast(), iov_len: buffers.size() };
         // SAFETY: the memory is the mapping of `buffers`, which this value owns and drops after the ring.
@@ -119,7 +147,17 @@ impl<F: Form> Ring<F> {
             .register_files(&[file.as_raw_fd()])
             .map_err(|error| Error::system("register the file with io_uring", error))?;
         let busy = vec![None; usize::from(slots)].into_boxed_slice();
-        Ok(Self { ring, buffers, form, busy, in_flight: 0, granted })
+        let way = if form.blocks(file) {
+            workers::keep(&ring.submitter(), file, options, &mut granted)?
+        } else {
+            Way::Attempt
+        };
+        let gathering = match way {
+            Way::HandOver { one_cpu: true } => Gathering::in_turn_with_the_device(slots),
+            _ => Gathering::beside_the_device(slots),
+        };
+        let hand_over = way != Way::Attempt;
+        Ok(Self { ring, buffers, form, busy, in_flight: 0, hand_over, gathering, granted })
     }
 
     /// What the kernel granted of the ring's features.
@@ -134,7 +172,10 @@ impl<F: Form> Ring<F> {
         let index = usize::from(slot.0);
         // SAFETY: the bytes done are fewer than the request's length, which `queue` found to fit the block.
         let address = unsafe { self.buffers.address(index).add(progress.bytes as usize) };
-        let entry = self.form.entry(progress.rest(), address, u64::from(slot.0));
+        let mut entry = self.form.entry(progress.rest(), address, u64::from(slot.0));
+        if self.hand_over {
+            entry = self.form.handed_over(entry);
+        }
         // SAFETY: by the contract of `Form` the entry names memory of this block only. It lives as long as
         // the ring, and `block` and `block_mut` refuse to borrow it while `busy[index]` is set.
         let pushed = unsafe { self.ring.submission().push(&entry) };
@@ -196,6 +237,10 @@ impl<F: Form> Engine for Ring<F> {
 
     fn granted(&self) -> Option<&Granted> {
         Some(&self.granted)
+    }
+
+    fn gathering(&self) -> Gathering {
+        self.gathering
     }
 
     fn block(&self, slot: Slot) -> &[u8] {

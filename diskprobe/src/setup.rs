@@ -24,7 +24,7 @@ pub struct SubmissionPoll {
     pub cpu: Option<u32>,
 }
 
-/// The ring's features by name, as io_uring_setup(2) spells them without their prefix.
+/// The ring's features by name, as the manual pages of io_uring spell them, without their prefixes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Granted {
@@ -100,10 +100,10 @@ where
                 return Ok((ring, Granted { granted, refused: names(refused) }));
             }
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refusal = Some(error),
-            Err(error) => return Err(setup_refused(error)),
+            Err(error) => return Err(setup_refused(error, options)),
         }
     }
-    Err(setup_refused(refusal.unwrap_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))))
+    Err(setup_refused(refusal.unwrap_or_else(|| io::Error::from_raw_os_error(libc::EINVAL)), options))
 }
 
 fn attempt<S, C>(entries: u32, options: &RingOptions, features: &[Feature]) -> io::Result<IoUring<S, C>>
@@ -132,8 +132,14 @@ const SUBMISSION_POLL_IDLE_MS: u32 = 50;
 /// Where the administrator can forbid io_uring.
 const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
 
-fn setup_refused(error: io::Error) -> Error {
+fn setup_refused(error: io::Error, options: &RingOptions) -> Error {
     let message = match error.raw_os_error() {
+        Some(libc::EINVAL) => match options.submission_poll.and_then(|poll| poll.cpu) {
+            Some(cpu) => {
+                format!("io_uring refuses a submitting thread on CPU {cpu}; is it online and allowed here?")
+            }
+            None => "set up io_uring".into(),
+        },
         Some(libc::ENOSYS) => {
             "this kernel has no io_uring (it came with Linux 5.1); use --engine sync".into()
         }

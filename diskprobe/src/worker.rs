@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use meter::{Error, Result, clock, control::Stop, pacer::Schedule, wait::Waiter};
+use meter::{
+    Error, Result, clock, control::Stop, histogram::LatencyHistogram, pacer::Schedule, wait::Waiter,
+};
 
 use crate::{
     blocks::{Block, Blocks},
     data::{self, Filler, Mismatch},
-    engine::{Completion, Engine, Fault, Operation, Request, Slot},
+    engine::{Completion, Engine, Fault, Gathering, Operation, Request, Slot},
     latencies::Recorder,
 };
 
@@ -136,34 +138,60 @@ struct Times {
     submitted_ns: u64,
 }
 
-/// How many completions to wait for: as many as come within [`GATHER_NS`] at the present pace.
-///
-/// A device with hundreds of thousands of operations per second would else wake the worker for every
-/// single one, and both would do little but switch. A slower one, or a depth of 1, is not affected.
-#[derive(Clone, Copy, Debug, Default)]
+/// How many completions to wait for: as many as come within a short time at the present pace. A slow
+/// device, or a depth of 1, gets a look at each.
+#[derive(Clone, Copy, Debug)]
 struct Gather {
+    limits: Gathering,
     last_ns: u64,
     /// Mean time from completion to completion, in 1/256 ns.
     gap: u64,
 }
 
-/// How long completions are gathered, in nanoseconds.
-const GATHER_NS: u64 = 20_000;
-
 impl Gather {
+    fn new(limits: Gathering) -> Self {
+        Self { limits, last_ns: clock::now_ns(), gap: limits.within_ns << 8 }
+    }
+
     /// `count` completions were seen at `now_ns`.
     #[inline]
     fn note(&mut self, count: u32, now_ns: u64) {
-        let gap = ((now_ns - self.last_ns).min(GATHER_NS * 64) << 8) / u64::from(count.max(1));
+        let longest_ns = self.limits.within_ns * 64;
+        let gap = ((now_ns - self.last_ns).min(longest_ns) << 8) / u64::from(count.max(1));
         self.last_ns = now_ns;
         self.gap = self.gap - self.gap / 8 + gap / 8;
     }
 
-    /// At most half of the depth, so that the other half keeps the device busy.
     #[inline]
-    fn wanted(&self, depth: u32) -> u32 {
-        let within = (GATHER_NS << 8) / self.gap.max(1);
-        (within as u32).min(depth / 2).max(1)
+    fn wanted(&self) -> u32 {
+        let within = (self.limits.within_ns << 8) / self.gap.max(1);
+        within.min(u64::from(self.limits.most)).max(1) as u32
+    }
+}
+
+/// Records equal latencies that follow each other at once: those of one batch mostly are.
+#[derive(Default)]
+struct Repeated {
+    ns: u64,
+    count: u64,
+}
+
+impl Repeated {
+    #[inline]
+    fn record(&mut self, ns: u64, histogram: &mut LatencyHistogram) {
+        if ns != self.ns {
+            self.flush(histogram);
+            self.ns = ns;
+        }
+        self.count += 1;
+    }
+
+    #[inline]
+    fn flush(&mut self, histogram: &mut LatencyHistogram) {
+        if self.count > 0 {
+            histogram.record_many(self.ns, self.count);
+        }
+        self.count = 0;
     }
 }
 
@@ -188,6 +216,7 @@ impl<E: Engine> Worker<E> {
             filler.prepare(engine.block_mut(slot), u64::from(slot.0));
         }
         Self {
+            gather: Gather::new(engine.gathering()),
             engine,
             filler,
             waiter,
@@ -196,7 +225,6 @@ impl<E: Engine> Worker<E> {
             free: (0..slots).rev().map(Slot).collect(),
             fresh: Vec::with_capacity(usize::from(slots)),
             completions: Vec::with_capacity(usize::from(slots)),
-            gather: Gather { last_ns: clock::now_ns(), gap: GATHER_NS << 8 },
         }
     }
 
@@ -269,11 +297,14 @@ impl<E: Engine> Worker<E> {
         }
         self.engine.submit()?;
         let now = clock::now_ns();
+        let histogram = &mut recorder.latencies.submission;
+        let mut submission = Repeated::default();
         for slot in self.fresh.drain(..) {
             let times = &mut self.times[usize::from(slot.0)];
             times.submitted_ns = now;
-            recorder.latencies.submission.record(now - times.started_ns);
+            submission.record(now - times.started_ns, histogram);
         }
+        submission.flush(histogram);
         Ok(())
     }
 
@@ -282,7 +313,7 @@ impl<E: Engine> Worker<E> {
     fn wait(&mut self, work: &Work, begin_ns: u64, open: bool) -> Result<()> {
         let due_ns = work.next_due_ns(begin_ns).filter(|_| open && !self.free.is_empty());
         let Some(due_ns) = due_ns else {
-            let wanted = work.batch.unwrap_or_else(|| self.gather.wanted(self.times.len() as u32));
+            let wanted = work.batch.unwrap_or_else(|| self.gather.wanted());
             return self.engine.wait(wanted.min(self.in_flight()), None);
         };
         match due_ns.saturating_sub(clock::now_ns()).checked_sub(self.waiter.margin_ns) {
@@ -301,6 +332,7 @@ impl<E: Engine> Worker<E> {
         let now = clock::now_ns();
         self.gather.note(self.completions.len() as u32, now);
         let latencies = &mut recorder.latencies;
+        let (mut completed, mut total) = (Repeated::default(), Repeated::default());
         tally.end_ns = now;
         for completion in self.completions.drain(..) {
             let Completion { slot, request, fault, .. } = completion;
@@ -315,8 +347,8 @@ impl<E: Engine> Worker<E> {
             let times = self.times[usize::from(slot.0)];
             let total_ns = now - times.started_ns;
             tally.in_flight_ns += total_ns;
-            latencies.completion.record(now - times.submitted_ns);
-            latencies.total.record(total_ns);
+            completed.record(now - times.submitted_ns, &mut latencies.completion);
+            total.record(total_ns, &mut latencies.total);
             if let Some(response) = &mut latencies.response {
                 response.record(now - times.intended_ns);
             }
@@ -327,6 +359,8 @@ impl<E: Engine> Worker<E> {
                 tally.mismatch = tally.mismatch.take().or(mismatch);
             }
         }
+        completed.flush(&mut latencies.completion);
+        total.flush(&mut latencies.total);
         recorder.look(tally);
     }
 }

@@ -67,14 +67,21 @@ pub fn sched_getaffinity() -> io::Result<Vec<usize>> {
 /// # Errors
 /// `EINVAL` when none of the CPUs is online or allowed here.
 pub fn sched_setaffinity(cpus: &[usize]) -> io::Result<()> {
+    let set = cpu_set(cpus);
+    // SAFETY: `set` lives through the call and its size is the one passed.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) }).map(drop)
+}
+
+/// The kernel's form of a list of CPUs; those from 1024 on have no room in it.
+#[must_use]
+pub fn cpu_set(cpus: &[usize]) -> libc::cpu_set_t {
     // SAFETY: all-zero bytes are a valid, empty cpu_set_t.
     let mut set = unsafe { MaybeUninit::<libc::cpu_set_t>::zeroed().assume_init() };
     for &cpu in cpus.iter().filter(|&&cpu| cpu < libc::CPU_SETSIZE as usize) {
         // SAFETY: the index is below CPU_SETSIZE.
         unsafe { libc::CPU_SET(cpu, &mut set) };
     }
-    // SAFETY: `set` lives through the call and its size is the one passed.
-    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) }).map(drop)
+    set
 }
 
 /// The CPU that the calling thread runs on at this moment (sched_getcpu(3)).
