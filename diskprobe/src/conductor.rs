@@ -105,7 +105,8 @@ impl Conductor<'_> {
         self.precondition(run, stop, notes)?;
         self.target.prepare_run(self.config, self.workload.region, run, stop)?;
         if self.config.warmup_ns > 0 && !stop.is_raised() {
-            self.perform(self.workload.orders(self.config, run, Some(self.config.warmup_ns)))?;
+            let warmup = self.workload.unbounded();
+            self.perform(warmup.orders(self.config, run, Some(self.config.warmup_ns)))?;
             self.target.prepare_run(self.config, self.workload.region, run, stop)?;
         }
         Ok(())

@@ -74,6 +74,23 @@ pub struct Seen {
     pub facts: Facts,
     /// The block device under it, or why there is none.
     pub device: std::result::Result<DeviceNumber, String>,
+    /// Which file it is, where something stands there.
+    pub identity: Option<FileIdentity>,
+}
+
+/// A file whatever its name: the numbers of its file system's device and of its inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+impl FileIdentity {
+    /// Of the file with that metadata.
+    #[must_use]
+    pub fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.st_dev(), inode: metadata.st_ino() }
+    }
 }
 
 /// Looks at the path and refuses what must not be touched. Changes nothing.
@@ -119,7 +136,7 @@ fn existing(config: &Config, path: &Path, metadata: &Metadata) -> Result<Seen> {
         _ => disk::device_of(path, metadata),
     };
     let facts = Facts::collect(found.name(), Some(found.size()), path, &device);
-    Ok(Seen { found, facts, device })
+    Ok(Seen { found, facts, device, identity: Some(FileIdentity::of(metadata)) })
 }
 
 fn missing(config: &Config, path: &Path) -> Result<Seen> {
@@ -140,6 +157,14 @@ fn missing(config: &Config, path: &Path) -> Result<Seen> {
         }
         _ => {}
     }
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(Error::bad_arguments(format!("{shown} would be a folder")));
+    }
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(Error::bad_arguments(format!(
+            "{shown} is a link to nothing; pass what it shall lead to"
+        )));
+    }
     let folder = folder_of(path);
     let metadata = fs::metadata(folder).map_err(|error| {
         Error::system(format!("the folder {}", folder.display()), error).with_kind(ErrorKind::BadArguments)
@@ -149,7 +174,7 @@ fn missing(config: &Config, path: &Path) -> Result<Seen> {
     }
     let device = disk::device_of(folder, &metadata);
     let facts = Facts::collect(Found::Nothing.name(), None, folder, &device);
-    Ok(Seen { found: Found::Nothing, facts, device })
+    Ok(Seen { found: Found::Nothing, facts, device, identity: None })
 }
 
 /// The folder that holds `path`.

@@ -1,6 +1,9 @@
 //! A measurement from its configuration to its summary: target, workers, conductor.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::{
+    fs,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 use meter::{
     Error, Result,
@@ -15,7 +18,7 @@ use crate::{
     config::{Config, EngineKind, Mode},
     data::{Data, Filler},
     engine::Engine,
-    inspect::{self, Found},
+    inspect::{self, FileIdentity, Found},
     latencies::Recorder,
     outcome::Resolved,
     ring::{ReadWrite, Ring},
@@ -34,6 +37,7 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     let seen = inspect::look(config)?;
     let workload = Workload::new(config, &seen.found, seen.facts.alignment_bytes)?;
     check_precondition(config, &seen.found)?;
+    check_log(config, seen.identity)?;
     if !session.start(&Resolved { config: config.clone(), target: seen.facts.clone() })? {
         return Ok(());
     }
@@ -94,6 +98,19 @@ fn check_precondition(config: &Config, found: &Found) -> Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// The log would destroy what is measured, or the measurement the log.
+fn check_log(config: &Config, identity: Option<FileIdentity>) -> Result<()> {
+    let Some(log) = &config.hlog else { return Ok(()) };
+    let existing = fs::metadata(log).ok().map(|metadata| FileIdentity::of(&metadata));
+    if *log == config.path || (existing.is_some() && existing == identity) {
+        return Err(Error::bad_arguments(format!(
+            "--hlog {} is what is measured; pass another file",
+            log.display()
+        )));
+    }
+    Ok(())
 }
 
 fn filler(config: &Config) -> Filler {

@@ -20,7 +20,7 @@ use crate::{
     device,
     disk::{self, DeviceNumber},
     filling::Filling,
-    inspect::{Found, Seen},
+    inspect::{FileIdentity, Found, Seen},
 };
 
 /// The opened target. A file that it created is removed when it is dropped, unless it shall stay.
@@ -57,7 +57,7 @@ impl Target {
         let metadata = file.metadata().map_err(|error| Error::system(path.display().to_string(), error))?;
         let device = if created { disk::device_of(&path, &metadata) } else { seen.device.clone() };
         let target = Self { path, file, metadata, found: seen.found, device, keep };
-        target.check_unchanged()?;
+        target.check_unchanged(seen.identity)?;
         if let (Some(write), Some(number)) = (write, target.device_number()) {
             // Once more, now that nobody else can claim the device.
             device::check_writable(&number.node(), number, write.device.is_some())?;
@@ -68,12 +68,12 @@ impl Target {
         Ok(target)
     }
 
-    /// Between the look and the opening someone else may have put another thing there.
-    fn check_unchanged(&self) -> Result<()> {
+    /// Between the look and the opening someone else may have put another thing there, by a link too.
+    fn check_unchanged(&self, identity: Option<FileIdentity>) -> Result<()> {
         let kind = self.metadata.file_type();
         let same = match self.found {
             Found::Nothing => kind.is_file(),
-            Found::File { .. } => kind.is_file(),
+            Found::File { .. } => kind.is_file() && self.is_same_file(identity),
             Found::BlockDevice { number, .. } => {
                 kind.is_block_device() && DeviceNumber::from_raw(self.metadata.st_rdev()) == number
             }
@@ -84,6 +84,13 @@ impl Target {
         } else {
             Err(Error::failed(format!("{} was replaced meanwhile", self.path.display())))
         }
+    }
+
+    /// overlayfs may give a file other numbers when it is first opened for writing.
+    fn is_same_file(&self, identity: Option<FileIdentity>) -> bool {
+        const OVERLAY: i64 = 0x794c_7630;
+        identity == Some(FileIdentity::of(&self.metadata))
+            || rustix::fs::fstatfs(&self.file).is_ok_and(|system| system.f_type == OVERLAY)
     }
 
     /// Switches O_DIRECT on. Not while opening: a file system that refuses it would leave an empty file.
@@ -179,6 +186,7 @@ impl Target {
 
     fn reserve(&self, region: Region) -> Result<()> {
         let Region { offset, length } = region;
+        self.check_space(length)?;
         match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), offset, length) {
             // Not every file system can reserve; its blocks are found while writing then.
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
@@ -189,6 +197,23 @@ impl Target {
                 }
                 Err(self.failed(&format!("reserve {} bytes for", offset + length), error.into()))
             }
+        }
+    }
+
+    /// Refuses to reserve what there is no space for: trying would fill the file system first, and where
+    /// that fills holes of a file that was there, no size given back would free them.
+    fn check_space(&self, length: u64) -> Result<()> {
+        let metadata = self.file.metadata().map_err(|error| self.failed("look at", error))?;
+        let missing = length.saturating_sub(metadata.st_blocks() * 512);
+        match rustix::fs::fstatvfs(&self.file) {
+            // Without a size of its own, as in memory, it does not know.
+            Ok(system) if system.f_blocks > 0 && system.f_bavail * system.f_frsize < missing => {
+                let free = system.f_bavail * system.f_frsize;
+                let what =
+                    format!("reserve {missing} bytes, with {free} free (--layout extend reserves none), for");
+                Err(self.failed(&what, io::Error::from_raw_os_error(libc::ENOSPC)))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -240,9 +265,8 @@ impl Drop for Target {
             return;
         }
         // Only the very file that was created: the name may belong to another one by now.
-        let same = std::fs::symlink_metadata(&self.path).is_ok_and(|now| {
-            (now.st_dev(), now.st_ino()) == (self.metadata.st_dev(), self.metadata.st_ino())
-        });
+        let same = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|now| FileIdentity::of(&now) == FileIdentity::of(&self.metadata));
         if same && let Err(error) = std::fs::remove_file(&self.path) {
             eprintln!("diskprobe: remove {}: {error}", self.path.display());
         }

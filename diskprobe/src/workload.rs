@@ -86,6 +86,12 @@ impl Workload {
         Ok(())
     }
 
+    /// The same work without an end of its own: what warms up for a time, over and over the region.
+    #[must_use]
+    pub fn unbounded(self) -> Self {
+        Self { total: None, ..self }
+    }
+
     /// What each worker does in run number `run`: a stretch of the region each.
     #[must_use]
     pub fn orders(&self, config: &Config, run: u32, duration_ns: Option<u64>) -> Arc<Vec<Work>> {
