@@ -2,7 +2,11 @@
 
 use std::{fs, os::unix::fs::FileExt};
 
-use crate::support::{Loop, Zram, is_root, number, output_of, run, skip, text};
+use crate::{
+    fuse::{Faults, FaultyFile},
+    places::{Loop, Zram},
+    support::{Ran, is_root, number, output_of, run, skip, start, text, wait_until},
+};
 
 const SIZE: u64 = 64 << 20;
 
@@ -106,10 +110,7 @@ fn a_device_too_small_is_an_error_before_it_is_touched() {
 
 #[test]
 fn sizes_must_fit_the_logical_block() {
-    let Some(device) = Loop::new(SIZE) else { return };
-    if output_of("losetup", &["--sector-size", "4096", &device.device]).is_none() {
-        return skip("losetup can't change the sector size");
-    }
+    let Some(device) = Loop::with(SIZE, 4096, 0) else { return };
     let ran = run(&["write", &device.device, "--overwrite", "--block-size", "512B", "--total", "1MiB"]);
     ran.fails(2, "multiples of 4096");
     run(&["write", &device.device, "--overwrite", "--offset", "512B", "--total", "1MiB"]).fails(2, "4096");
@@ -132,4 +133,46 @@ fn a_device_in_memory_has_no_interrupts_and_says_so() {
     run(&["read", Zram::DEVICE, "--io-poll"]).fails(3, "poll queues");
     run(&["read", Zram::DEVICE, "--precondition", "1MiB"]).fails(2, "--precondition-in");
     run(&["write", Zram::DEVICE, "--overwrite", "--precondition", "80MiB", "--total", "1MiB"]).succeeds();
+}
+
+/// What a run's ring was granted.
+fn granted(ran: &Ran) -> String {
+    ran.summary()["ring"]["granted"].to_string()
+}
+
+#[test]
+fn the_kernels_threads_stay_on_the_workers_cpu_where_it_needs_them() {
+    let Some(_zram) = Zram::new("64M") else { return };
+    let arguments = ["read", Zram::DEVICE, "--block-size", "4KiB", "--queue-depth", "32"];
+    let child = start(&[&arguments[..], &["--cpus", "0", "--duration", "2s", "--span", "64MiB"]].concat());
+    let tasks = format!("/proc/{}/task", child.id());
+    let cpus_of_threads = || {
+        let tasks = fs::read_dir(&tasks).into_iter().flatten().flatten();
+        let statuses = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+        let threads = statuses.filter(|status| status.starts_with("Name:\tiou-wrk"));
+        let list = |status: String| {
+            status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t").map(str::to_owned))
+        };
+        threads.filter_map(list).collect::<Vec<_>>()
+    };
+    wait_until("a thread of the kernel works", || !cpus_of_threads().is_empty());
+    let found = cpus_of_threads();
+    let ran = Ran::of(&child.wait_with_output().unwrap());
+    ran.succeeds();
+    for name in ["ASYNC", "IOWQ_AFF", "IOWQ_MAX_WORKERS"] {
+        assert!(granted(&ran).contains(name), "{name} in {}", granted(&ran));
+    }
+    assert!(found.iter().all(|cpus| cpus == "0"), "{found:?}");
+    assert!(found.len() <= 1, "{found:?}");
+}
+
+#[test]
+fn only_block_devices_that_block_are_handed_to_a_thread_of_the_kernel() {
+    let Some(device) = Loop::new(SIZE) else { return };
+    assert!(!granted(&run(&["read", &device.device, "--total", "1MiB"])).contains("ASYNC"));
+    let Some(file) = FaultyFile::new(1 << 20, Faults::default()) else { return };
+    let ran = run(&["read", &file.path()]);
+    ran.succeeds();
+    // Each operation there keeps a thread until it has ended: one thread would be a depth of 1.
+    assert!(granted(&ran).contains("IOWQ_AFF") && !granted(&ran).contains("ASYNC"), "{}", granted(&ran));
 }

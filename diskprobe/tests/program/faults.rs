@@ -1,16 +1,12 @@
 //! What goes wrong must be told, with the place and with nothing counted that did not happen.
 #![allow(unsafe_code)] // Limits are set in the child between fork and exec.
 
-use std::{
-    fs,
-    os::unix::process::CommandExt,
-    path::Path,
-    process::{Command, Stdio},
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fs, os::unix::process::CommandExt, process::Stdio, time::Duration};
 
-use crate::support::{Loop, Ran, diskprobe, folder, is_root, number, output_of, run, skip, text};
+use crate::{
+    places::Loop,
+    support::{Ran, diskprobe, folder, number, output_of, run, skip, text},
+};
 
 #[test]
 fn a_full_file_system_is_told_before_anything_is_written() {
@@ -46,6 +42,21 @@ fn a_file_that_was_there_gets_its_size_back_when_space_runs_out() {
     fs::write(&path, vec![1; 10_000]).unwrap();
     run(&["write", text(&path), "--overwrite", "--total", "64MiB"]).fails(1, "No space left");
     assert_eq!(fs::metadata(&path).unwrap().len(), 10_000);
+}
+
+#[test]
+fn a_file_system_is_not_filled_up_for_the_holes_of_a_large_file() {
+    use std::os::unix::fs::MetadataExt;
+    let Some(mut device) = Loop::new(32 << 20) else { return };
+    let Some(place) = device.mount() else { return };
+    let path = place.join("x");
+    fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+    let random = ["--overwrite", "--order", "random", "--span", "1GiB", "--total", "1MiB"];
+    let arguments = [&["write", text(&path)][..], &random].concat();
+    run(&arguments).fails(1, "No space left").fails(1, "--layout extend");
+    assert_eq!(fs::metadata(&path).unwrap().blocks(), 0);
+    run(&[&arguments[..], &["--layout", "extend"]].concat()).succeeds();
+    assert!(fs::metadata(&path).unwrap().blocks() * 512 < 2 << 20);
 }
 
 /// The program under a limit of file size, with the signal ignored that would else end it: the kernel
@@ -103,7 +114,7 @@ fn an_error_of_the_device_names_its_offset() {
     fs::write(&file, table).unwrap();
     if output_of("dmsetup", &["create", &name, text(&file)]).is_none() {
         return skip(
-            "device mapper's error target is missing; see a_device_that_loses_its_end_names_the_offset",
+            "this kernel has no device mapper with an error target; misbehaving.rs has the same through FUSE",
         );
     }
     let mapped = format!("/dev/mapper/{name}");
@@ -140,109 +151,37 @@ fn a_device_that_goes_away_is_told() {
     assert!(number(ran.summary(), "operations") > 0.0);
 }
 
-/// Held by tests that run the program as another user: one of them forbids io_uring to all of those.
-static UNPRIVILEGED: Mutex<()> = Mutex::new(());
-
 #[test]
-fn disabled_io_uring_is_named_with_its_sysctl() {
-    const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
-    let _turn = UNPRIVILEGED.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = fs::read_to_string(SYSCTL).unwrap_or_default();
-    // Level 1 spares privileged processes and so the other tests that run at the same time.
-    if !is_root() || fs::write(SYSCTL, "1").is_err() {
-        return skip("the sysctl can't be set here");
-    }
-    let folder = folder();
-    let open = Command::new("chmod").arg("777").arg(folder.path()).status();
-    let program = copied(folder.path());
-    let mut command = Command::new(&program);
-    command.args(["write", text(&folder.path().join("x")), "--total", "1MiB"]).uid(65_534).gid(65_534);
-    let output = command.output();
-    fs::write(SYSCTL, before.trim()).unwrap();
-    assert!(open.is_ok_and(|status| status.success()));
-    let output = output.unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    if errors.contains("Permission denied") {
-        return skip("another user can't reach the build folder");
-    }
-    assert_eq!(output.status.code(), Some(3), "{errors}");
-    assert!(errors.contains("kernel.io_uring_disabled"), "{errors}");
-    assert!(!folder.path().join("x").exists());
-}
-
-/// The program where every user can run it.
-fn copied(folder: &Path) -> std::path::PathBuf {
-    let copy = folder.join("program");
-    fs::copy(env!("CARGO_BIN_EXE_diskprobe"), &copy).unwrap();
-    copy
+fn a_loop_device_whose_file_finds_no_space_is_an_error_of_the_device() {
+    let Some(mut outer) = Loop::new(32 << 20) else { return };
+    let Some(place) = outer.mount() else { return };
+    let image = place.join("image");
+    fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
+    let Some(inner) = Loop::on(folder(), &image, 512, 0) else { return };
+    let ran = run(&["write", &inner.device, "--overwrite"]);
+    assert_eq!(ran.code, 1, "{}", ran.errors);
+    assert!(ran.errors.contains("at offset"), "{}", ran.errors);
+    let done = number(ran.summary(), "bytes");
+    assert!(done > 0.0 && done < 33e6, "{done} bytes, and no more than the file system has");
+    assert!(ran.errors.contains(&format!("after {done} bytes")), "{}", ran.errors);
 }
 
 #[test]
-fn too_little_locked_memory_is_named() {
-    if !is_root() {
-        return skip("another user is needed");
+fn a_loop_device_that_is_detached_meanwhile_serves_its_user_to_the_end() {
+    let Some(mut device) = Loop::new(64 << 20) else { return };
+    let arguments = ["read", &device.device, "--duration", "500ms", "--rate", "2000/s", "--json"];
+    let mut child = diskprobe(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    // The probe may not have opened it yet; then the device is gone, and that is told as well.
+    device.detach();
+    let name = device.device.strip_prefix("/dev/").unwrap();
+    child.wait().unwrap();
+    let ran = Ran::of(&child.wait_with_output().unwrap());
+    if ran.code == 0 {
+        assert!(number(ran.summary(), "operations") >= 500.0);
+    } else {
+        assert!(ran.code == 3 || ran.code == 1, "{}: {}", ran.code, ran.errors);
     }
-    let _turn = UNPRIVILEGED.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = folder();
-    output_of("chmod", &["777", text(folder.path())]);
-    let mut command = Command::new(copied(folder.path()));
-    command.args(["write", text(&folder.path().join("x")), "--total", "64MiB", "--block-size", "1MiB"]);
-    // SAFETY: setrlimit is async-signal-safe, and nothing else runs in the child before exec.
-    unsafe {
-        command.uid(65_534).gid(65_534).pre_exec(|| {
-            let limit = libc::rlimit { rlim_cur: 1 << 20, rlim_max: 1 << 20 };
-            libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit);
-            Ok(())
-        });
-    }
-    let output = command.output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    if errors.contains("Permission denied") {
-        return skip("another user can't reach the build folder");
-    }
-    assert_eq!(output.status.code(), Some(3), "{errors}");
-    assert!(errors.contains("locked memory"), "{errors}");
-    assert!(!folder.path().join("x").exists());
-}
-
-#[test]
-fn a_file_system_without_o_direct_is_named() {
-    let path = Path::new("/proc/self/status");
-    run(&["read", text(path)]).fails(2, "no data");
-    let Some(device) = Loop::new(1 << 20) else { return };
-    let place = device.folder.path().join("mount");
-    fs::create_dir(&place).unwrap();
-    // A file system in memory that has no O_DIRECT.
-    if output_of("mount", &["-t", "ramfs", "none", text(&place)]).is_none() {
-        return skip("ramfs can't be mounted");
-    }
-    let path = place.join("x");
-    let refused = run(&["write", text(&path), "--total", "1MiB"]);
-    let left = path.exists();
-    let buffered = run(&["write", text(&path), "--total", "1MiB", "--buffered"]);
-    output_of("umount", &[text(&place)]);
-    refused.fails(3, "refuses O_DIRECT").fails(3, "--buffered");
-    assert!(!left, "nothing is left of the attempt");
-    buffered.succeeds();
-    assert!(buffered.summary()["interrupts"]["reason"].as_str().unwrap().contains("ramfs"));
-}
-
-#[test]
-fn a_folder_without_permission_is_an_error() {
-    let _turn = UNPRIVILEGED.lock().unwrap_or_else(PoisonError::into_inner);
-    if !is_root() {
-        return skip("another user is needed");
-    }
-    let folder = folder();
-    let program = folder.path().join("program");
-    fs::copy(env!("CARGO_BIN_EXE_diskprobe"), &program).unwrap();
-    let inner = folder.path().join("closed");
-    fs::create_dir(&inner).unwrap();
-    output_of("chmod", &["755", text(folder.path())]);
-    output_of("chmod", &["755", text(&inner)]);
-    let output =
-        Command::new(&program).args(["write", text(&inner.join("x"))]).uid(65_534).gid(65_534).output();
-    let Ok(output) = output else { return skip("another user can't reach the build folder") };
-    assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("Permission denied"));
+    let gone = || !std::path::Path::new(&format!("/sys/block/{name}/loop")).exists();
+    crate::support::wait_until("the device goes with its last user", gone);
 }

@@ -90,7 +90,7 @@ fn thousands_of_operations_give_the_same_bytes_as_pwrite() {
     for seed in 0..3 {
         let file = new_file(&folder);
         let Ok(ring) = Ring::new(&file, ReadWrite, 1 << (seed * 2), BLOCK, &RingOptions::default()) else {
-            return crate::support::skip("io_uring is not available");
+            return crate::support::skip("this kernel has no io_uring");
         };
         exercise(ring, &file, seed);
     }

@@ -1,9 +1,10 @@
-//! What the tests share: running the real program, reading its records, and devices that clean up.
+//! What the tests share: running the real program, reading its records, and waiting.
 
 use std::{
     fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -81,96 +82,30 @@ pub fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// A loop device on a sparse file; both go with it.
-pub struct Loop {
-    pub device: String,
-    pub folder: tempfile::TempDir,
-    mounted: Option<PathBuf>,
+/// The program, started with `--json`, to be interrupted or watched.
+pub fn start(arguments: &[&str]) -> Child {
+    let mut command = diskprobe(arguments);
+    command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-impl Loop {
-    /// `None`, with the reason told, where there are no loop devices.
-    pub fn new(size: u64) -> Option<Self> {
-        if !is_root() {
-            skip("loop devices need root");
-            return None;
-        }
-        let folder = folder();
-        let image = folder.path().join("image");
-        fs::File::create(&image).unwrap().set_len(size).unwrap();
-        let Some(device) = output_of("losetup", &["--find", "--show", image.to_str().unwrap()]) else {
-            skip("losetup gives no device");
-            return None;
-        };
-        Some(Self { device, folder, mounted: None })
-    }
-
-    /// Makes an ext4 file system and mounts it.
-    pub fn mount(&mut self) -> Option<PathBuf> {
-        if output_of("mkfs.ext4", &["-q", "-F", &self.device]).is_none() {
-            skip("mkfs.ext4 is missing");
-            return None;
-        }
-        let place = self.folder.path().join("mount");
-        fs::create_dir(&place).unwrap();
-        if output_of("mount", &[&self.device, place.to_str().unwrap()]).is_none() {
-            skip("mounting is not allowed");
-            return None;
-        }
-        self.mounted = Some(place.clone());
-        Some(place)
-    }
-
-    pub fn image(&self) -> PathBuf {
-        self.folder.path().join("image")
+/// Waits until something is so; panics when it does not come.
+#[track_caller]
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-impl Drop for Loop {
-    fn drop(&mut self) {
-        if let Some(place) = &self.mounted {
-            // The kernel may still hold a file of a program that has just ended.
-            for _ in 0..100 {
-                if output_of("umount", &[place.to_str().unwrap()]).is_some() {
-                    break;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(20));
-            }
-        }
-        output_of("losetup", &["--detach", &self.device]);
-    }
-}
-
-/// `/dev/zram0`, if nobody uses it, with a size while this lives. Tests take turns through a lock.
-pub struct Zram {
-    _lock: fs::File,
-}
-
-impl Zram {
-    pub const DEVICE: &'static str = "/dev/zram0";
-
-    pub fn new(size: &str) -> Option<Self> {
-        let lock = fs::File::create(std::env::temp_dir().join("diskprobe-zram.lock")).unwrap();
-        lock.lock().unwrap();
-        let free = fs::read_to_string("/sys/block/zram0/disksize").is_ok_and(|size| size.trim() == "0");
-        if !free || fs::write("/sys/block/zram0/disksize", size).is_err() {
-            skip("there is no free /dev/zram0, or no right to size it");
-            return None;
-        }
-        Some(Self { _lock: lock })
-    }
-}
-
-impl Drop for Zram {
-    fn drop(&mut self) {
-        // Whoever looked at the new device may still have it open for a moment.
-        for _ in 0..50 {
-            if fs::write("/sys/block/zram0/reset", "1").is_ok() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-    }
+/// Sends SIGINT and waits for the end, which must come soon.
+#[track_caller]
+pub fn interrupt(child: Child) -> Ran {
+    let sent = Instant::now();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let ran = Ran::of(&child.wait_with_output().unwrap());
+    assert!(sent.elapsed() < Duration::from_secs(10), "it ran on for {:?}", sent.elapsed());
+    ran
 }
 
 /// The path as text.
