@@ -1,11 +1,12 @@
-//! One operation of diskprobe's loop with its ring, on a file in memory, against pread(2).
+//! One operation of diskprobe's loop with its ring, on a file in memory, against pread(2); and the data that
+//! it writes and compares, which must never be what limits a measurement (8 GB/s a core at least).
 
 use std::{fs::File, os::unix::fs::FileExt};
 
 use criterion::{Criterion, Throughput};
 use diskprobe::{
     blocks::{Blocks, Region},
-    data::{Data, Filler},
+    data::{Data, Filler, check, stamp},
     engine::Operation,
     latencies::Recorder,
     ring::{ReadWrite, Ring},
@@ -20,6 +21,7 @@ const LENGTH: u64 = 16 << 20;
 const OPERATIONS: u64 = 256;
 
 pub fn benchmarks(criterion: &mut Criterion) {
+    data(criterion);
     let file = match file_in_memory() {
         Ok(file) => file,
         Err(error) => {
@@ -54,6 +56,26 @@ pub fn benchmarks(criterion: &mut Criterion) {
                 file.read_exact_at(&mut block, index * u64::from(BLOCK)).expect("the file is long enough");
             }
         });
+    });
+    group.finish();
+}
+
+/// Filling a block with data that carries its place, and comparing it.
+fn data(criterion: &mut Criterion) {
+    let mut block = vec![0; 128 << 10];
+    let mut group = criterion.benchmark_group("data");
+    group.throughput(Throughput::Bytes(block.len() as u64));
+    let mut offset = 0;
+    group.bench_function("make 128 KiB", |bencher| {
+        bencher.iter(|| {
+            offset += block.len() as u64;
+            stamp(&mut block, offset, 1);
+            std::hint::black_box(&block);
+        });
+    });
+    stamp(&mut block, 0, 1);
+    group.bench_function("compare 128 KiB", |bencher| {
+        bencher.iter(|| assert_eq!(check(std::hint::black_box(&block), 0, 1).0, 0));
     });
     group.finish();
 }
