@@ -137,7 +137,7 @@ impl Schedule {
     #[inline]
     fn advance(&mut self) {
         if let Some(poisson) = &mut self.poisson {
-            poisson.at_ns -= poisson.mean_ns * poisson.random.unit().ln();
+            poisson.at_ns += poisson.mean_ns * poisson.random.exponential();
             self.whole_ns = poisson.at_ns as u64;
             return;
         }

@@ -63,6 +63,12 @@ impl Random {
         ((self.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64
     }
 
+    /// An exponentially distributed number with mean 1: the gap between arrivals that do not know of each other.
+    #[inline]
+    pub fn exponential(&mut self) -> f64 {
+        -natural_logarithm(self.unit())
+    }
+
     /// Puts `items` in random order (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
@@ -71,9 +77,45 @@ impl Random {
     }
 }
 
+/// The natural logarithm of a positive normal number, within one unit in the last place.
+///
+/// Arrivals are part of the sequence, and the mathematical library's last bit changes from version to
+/// version. This is the algorithm of Sun's FDLIBM 5.3 (e_log.c, 1993), which most of them descend from.
+fn natural_logarithm(x: f64) -> f64 {
+    const LN2_HIGH: f64 = 0.693_147_180_369_123_8;
+    const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+    const EVEN: [f64; 3] = [0.399_999_999_994_094_2, 0.222_221_984_321_497_84, 0.153_138_376_992_093_73];
+    const ODD: [f64; 4] =
+        [0.666_666_666_666_673_5, 0.285_714_287_436_623_9, 0.181_835_721_616_180_5, 0.147_981_986_051_165_86];
+    // The upper bits of the square root of one half: x is 2^k times a number from there to twice that.
+    const ROOT: u64 = 0x3fe6_a09e_0000_0000;
+    const ONE: u64 = 0x3ff0_0000_0000_0000;
+    let bits = x.to_bits().wrapping_add(ONE - ROOT);
+    let k = (bits >> 52) as f64 - 1023.0;
+    let f = f64::from_bits((bits & ((1 << 52) - 1)) + ROOT) - 1.0;
+    let half_square = 0.5 * f * f;
+    let s = f / (2.0 + f);
+    let z = s * s;
+    let w = z * z;
+    let even = w * (EVEN[0] + w * (EVEN[1] + w * EVEN[2]));
+    let odd = z * (ODD[0] + w * (ODD[1] + w * (ODD[2] + w * ODD[3])));
+    s * (half_square + even + odd) + k * LN2_LOW - half_square + f + k * LN2_HIGH
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_logarithm_is_that_of_the_mathematical_library_to_the_last_place() {
+        let mut random = Random::new(5);
+        let powers = (1..=53).map(|power| 1.0 / (1_u64 << power) as f64);
+        for x in (0..100_000).map(|_| random.unit()).chain(powers).chain([0.5, 0.7, 0.999_999, 1e-9]) {
+            let (ours, theirs) = (natural_logarithm(x), x.ln());
+            assert!((ours - theirs).abs() <= 2.0 * theirs.abs() * f64::EPSILON, "{x}: {ours} for {theirs}");
+        }
+        assert_eq!(natural_logarithm(1.0), 0.0);
+    }
 
     #[test]
     fn the_sequence_is_that_of_the_published_generator() {
