@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     fs::File,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::symlink},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -68,6 +68,11 @@ impl Folder {
         let supervisor = std::process::id();
         let running =
             Running { supervisor, began: began(supervisor).context("read /proc/self/stat")?, network };
+        // One path for all boots: a resolved plan names it, and an interrupted matrix goes on with that plan.
+        let aside = self.path("outside.part");
+        let _ = fs::remove_file(&aside);
+        symlink(running.network_path(), &aside).context("link the namespace")?;
+        fs::rename(aside, self.path("outside")).context("rename the namespace's link")?;
         let aside = self.path("running.json.part");
         fs::write(&aside, serde_json::to_string(&running)?)?;
         fs::rename(aside, self.path("running.json")).context("write running.json")

@@ -76,8 +76,8 @@ impl Session {
         let folder = Folder::open()?;
         let started_here = folder.running().is_none();
         let session = Self { folder, started_here };
-        let running = up(&session.folder, 180)?;
-        fill_in(plan, &session.folder, &running);
+        up(&session.folder, 180)?;
+        fill_in(plan, &session.folder);
         Ok(session)
     }
 }
@@ -99,8 +99,8 @@ impl Drop for Session {
 pub fn complete(plan: &mut Plan) -> Result<()> {
     check_plan(plan)?;
     let folder = Folder::open()?;
-    let running = folder.running().context("the lab is not up; run `cargo xtask lab xen up`")?;
-    fill_in(plan, &folder, &running);
+    folder.running().context("the lab is not up; run `cargo xtask lab xen up`")?;
+    fill_in(plan, &folder);
     Ok(())
 }
 
@@ -122,11 +122,11 @@ fn check_plan(plan: &Plan) -> Result<()> {
     .into())
 }
 
-fn fill_in(plan: &mut Plan, folder: &Folder, running: &Running) {
+fn fill_in(plan: &mut Plan, folder: &Folder) {
     plan.platform.ssh_config = Some(folder.text("ssh_config"));
     let outside = plan.platform.outside.get_ref().clone();
     if let Some(place) = plan.domains.get_mut(&outside).and_then(|domain| domain.at.as_mut()) {
-        place.namespace = Some(running.network_path());
+        place.namespace = Some(folder.text("outside"));
     }
 }
 

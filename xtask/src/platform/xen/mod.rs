@@ -208,7 +208,7 @@ impl Xen {
         }
         let all = "xl info; xl vcpu-list; xl list -v; xl sched-credit2 2>/dev/null; \
                    echo 'assignable, and held by xen-pciback:'; xl pci-assignable-list; \
-                   ls /sys/bus/pci/drivers/pciback; cat /proc/cmdline; uname -a";
+                   cat /sys/bus/pci/drivers/pciback/slots 2>/dev/null; cat /proc/cmdline; uname -a";
         let mut text = self.control().ask(all, xl::QUESTION)?;
         for config in self.at.values().filter_map(|at| at.config.as_ref()) {
             let config = crate::domain::shell::quote(config);
