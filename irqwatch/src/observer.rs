@@ -22,6 +22,7 @@ pub struct Snapshot {
     interrupts: Table,
     softirqs: Table,
     cpu_times: Option<Vec<CpuTimes>>,
+    unread_times: Vec<String>,
 }
 
 /// What came between two snapshots.
@@ -81,7 +82,8 @@ impl Observer {
         snapshot.at_ns = clock::now_ns();
         self.interrupts.read(&mut snapshot.interrupts)?;
         self.softirqs.read(&mut snapshot.softirqs)?;
-        snapshot.cpu_times = CpuTimes::read_all();
+        let (times, unread) = CpuTimes::read().unzip();
+        (snapshot.cpu_times, snapshot.unread_times) = (times, unread.unwrap_or_default());
         Ok(())
     }
 
@@ -106,8 +108,7 @@ impl Observer {
         tally.classes.sort_by_key(|class| class.class);
         tally.cpus.sort_by_key(|cpu| cpu.cpu);
         let grown = |of: fn(&CpuTimes) -> Option<u64>| {
-            let sum = |times: &Option<Vec<CpuTimes>>| -> Option<u64> { times.as_ref()?.iter().map(of).sum() };
-            sum(&after.cpu_times).zip(sum(&before.cpu_times)).map(|(now, before)| now.saturating_sub(before))
+            CpuTimes::growth(before.cpu_times.as_ref()?, after.cpu_times.as_ref()?, of)
         };
         Difference {
             elapsed_s,
@@ -145,7 +146,7 @@ impl Snapshot {
     /// Lines that could not be understood, as they stand.
     #[must_use]
     pub fn unread(&self) -> Vec<String> {
-        let lines = self.interrupts.unread.iter().chain(&self.softirqs.unread);
+        let lines = self.interrupts.unread.iter().chain(&self.softirqs.unread).chain(&self.unread_times);
         lines.map(|line| format!("a line of /proc that makes no sense: `{}`", line.trim())).collect()
     }
 }

@@ -40,7 +40,7 @@ pub struct UsageMeter {
     cpu_system_ns: u64,
     voluntary: u64,
     involuntary: u64,
-    steal_ns: Option<u64>,
+    times: Option<Vec<CpuTimes>>,
 }
 
 impl UsageMeter {
@@ -54,7 +54,7 @@ impl UsageMeter {
             cpu_system_ns: nanoseconds(usage.ru_stime),
             voluntary: usage.ru_nvcsw as u64,
             involuntary: usage.ru_nivcsw as u64,
-            steal_ns: read_steal_ns(cpus),
+            times: CpuTimes::read_all(),
         }
     }
 
@@ -62,13 +62,16 @@ impl UsageMeter {
     #[must_use]
     pub fn read(&self) -> Usage {
         let usage = sys::getrusage(libc::RUSAGE_SELF);
-        let steal_now = read_steal_ns(&self.cpus);
+        let wanted = |times: &CpuTimes| self.cpus.is_empty() || self.cpus.contains(&times.cpu);
+        let steal_ns = self.times.as_ref().zip(CpuTimes::read_all()).and_then(|(before, now)| {
+            CpuTimes::growth(before, &now, |times| times.steal_ns.filter(|_| wanted(times)))
+        });
         Usage {
             cpu_user_ns: nanoseconds(usage.ru_utime).saturating_sub(self.cpu_user_ns),
             cpu_system_ns: nanoseconds(usage.ru_stime).saturating_sub(self.cpu_system_ns),
             context_switches_voluntary: (usage.ru_nvcsw as u64).saturating_sub(self.voluntary),
             context_switches_involuntary: (usage.ru_nivcsw as u64).saturating_sub(self.involuntary),
-            steal_ns: steal_now.zip(self.steal_ns).map(|(now, before)| now.saturating_sub(before)),
+            steal_ns,
             resident_peak_bytes: resident_peak_bytes(),
         }
     }
@@ -86,16 +89,6 @@ pub fn resident_peak_bytes() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kib * 1024)
-}
-
-/// Sum of the steal of `cpus` (all where empty) since boot, in nanoseconds.
-fn read_steal_ns(cpus: &[usize]) -> Option<u64> {
-    let times = CpuTimes::read_all()?;
-    times
-        .iter()
-        .filter(|times| cpus.is_empty() || cpus.contains(&times.cpu))
-        .map(|times| times.steal_ns)
-        .sum()
 }
 
 /// Where one CPU's time went since boot, from /proc/stat (proc_stat(5)), in nanoseconds.
@@ -122,31 +115,64 @@ impl CpuTimes {
     /// The times of every online CPU; `None` where /proc/stat can't be read.
     #[must_use]
     pub fn read_all() -> Option<Vec<Self>> {
+        Self::read().map(|(times, _)| times)
+    }
+
+    /// The same, with the lines of CPUs that make no sense, as they stand.
+    #[must_use]
+    pub fn read() -> Option<(Vec<Self>, Vec<String>)> {
         fs::read_to_string("/proc/stat").ok().map(|text| Self::parse(&text, sys::ticks_per_second()))
     }
 
-    /// The `cpuN` lines of /proc/stat; lines that are none of them are passed over.
+    /// The `cpuN` lines of /proc/stat, and those of them that make no sense. Lines of something else are
+    /// passed over.
     #[must_use]
-    pub fn parse(text: &str, ticks_per_second: u64) -> Vec<Self> {
+    pub fn parse(text: &str, ticks_per_second: u64) -> (Vec<Self>, Vec<String>) {
         let tick_ns = 1_000_000_000 / ticks_per_second.max(1);
-        text.lines()
-            .filter_map(|line| {
-                let (cpu, rest) = line.strip_prefix("cpu")?.split_once(' ')?;
-                let cpu = cpu.parse().ok()?;
-                let ticks: Vec<u64> =
-                    rest.split_ascii_whitespace().map_while(|field| field.parse().ok()).collect();
-                let ns = |index: usize| ticks.get(index).map(|ticks| ticks.saturating_mul(tick_ns));
-                Some(Self {
-                    cpu,
-                    user_ns: ns(0)? + ns(1)?,
-                    system_ns: ns(2)?,
-                    idle_ns: ns(3)? + ns(4).unwrap_or(0),
-                    irq_ns: ns(5).unwrap_or(0),
-                    softirq_ns: ns(6).unwrap_or(0),
-                    steal_ns: ns(7),
-                })
-            })
-            .collect()
+        let (mut times, mut unread) = (Vec::new(), Vec::new());
+        for line in text.lines() {
+            // `cpu` alone is the sum of all.
+            if !line.starts_with("cpu") || line.starts_with("cpu ") {
+                continue;
+            }
+            match Self::parse_line(line, tick_ns) {
+                Some(cpu) => times.push(cpu),
+                None => unread.push(line.to_owned()),
+            }
+        }
+        (times, unread)
+    }
+
+    fn parse_line(line: &str, tick_ns: u64) -> Option<Self> {
+        let (cpu, rest) = line.strip_prefix("cpu")?.split_once(' ')?;
+        let ticks: Vec<u64> =
+            rest.split_ascii_whitespace().map(|field| field.parse().ok()).collect::<Option<_>>()?;
+        let ns = |index: usize| ticks.get(index).map(|ticks| ticks.saturating_mul(tick_ns));
+        Some(Self {
+            cpu: cpu.parse().ok()?,
+            user_ns: ns(0)?.saturating_add(ns(1)?),
+            system_ns: ns(2)?,
+            idle_ns: ns(3)?.saturating_add(ns(4).unwrap_or(0)),
+            irq_ns: ns(5).unwrap_or(0),
+            softirq_ns: ns(6).unwrap_or(0),
+            steal_ns: ns(7),
+        })
+    }
+
+    /// How much `of` grew between two readings, all CPUs together, in its own unit; `None` where it is told of
+    /// no CPU. A CPU that came or went in between counts nothing, and neither does a time that went back.
+    #[must_use]
+    pub fn growth(before: &[Self], after: &[Self], of: impl Fn(&Self) -> Option<u64>) -> Option<u64> {
+        let mut sum: Option<u64> = None;
+        for (index, now) in after.iter().enumerate() {
+            // Nearly always in the same place.
+            let same = before.get(index).filter(|old| old.cpu == now.cpu);
+            let Some(old) = same.or_else(|| before.iter().find(|old| old.cpu == now.cpu)) else { continue };
+            if let (Some(now), Some(old)) = (of(now), of(old)) {
+                sum = Some(sum.unwrap_or(0).saturating_add(now.saturating_sub(old)));
+            }
+        }
+        sum
     }
 
     /// All time that was not idle, steal left out, in nanoseconds.
@@ -173,12 +199,31 @@ mod tests {
     #[test]
     fn proc_stat_of_old_and_new_kernels() {
         let text = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\ncpu3 1 1 1 1\nintr 5 0\n";
-        let times = CpuTimes::parse(text, 100);
+        let (times, unread) = CpuTimes::parse(text, 100);
+        assert_eq!(unread, [""; 0]);
         assert_eq!(times.len(), 2);
         assert_eq!(times[0].user_ns, 30_000_000);
         assert_eq!(times[0].idle_ns, 90_000_000);
         assert_eq!(times[0].steal_ns, Some(80_000_000));
         assert_eq!(times[0].busy_ns(), 190_000_000);
         assert_eq!((times[1].cpu, times[1].steal_ns), (3, None));
+    }
+
+    #[test]
+    fn a_line_of_a_cpu_that_makes_no_sense_is_kept() {
+        let text = "cpu0 1 2 3\ncpux 1 2 3 4\ncpu1\ncpu2 1 2 -3 4\ncpu3 1 2 3 4 5 x\ncpu4 18446744073709551615 1 1 1\n";
+        let (times, unread) = CpuTimes::parse(text, 100);
+        assert_eq!(times.iter().map(|times| times.cpu).collect::<Vec<_>>(), [4]);
+        assert_eq!(unread.len(), 5);
+    }
+
+    #[test]
+    fn cpus_that_come_and_go_and_times_that_go_back_add_nothing() {
+        let parse = |text: &str| CpuTimes::parse(text, 1_000_000_000).0;
+        let before = parse("cpu0 0 0 0 0 0 100\ncpu1 0 0 0 0 0 900\ncpu2 0 0 0 0 0 50\n");
+        let after = parse("cpu0 0 0 0 0 0 130\ncpu2 0 0 0 0 0 40\ncpu3 0 0 0 0 0 7000\n");
+        assert_eq!(CpuTimes::growth(&before, &after, |times| Some(times.irq_ns)), Some(30));
+        assert_eq!(CpuTimes::growth(&before, &after, |times| times.steal_ns), None);
+        assert_eq!(CpuTimes::growth(&[], &after, |times| Some(times.irq_ns)), None);
     }
 }
