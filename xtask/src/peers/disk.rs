@@ -93,7 +93,7 @@ fn sequential_write() -> Comparison {
     Comparison::new("disk/write", what, ours)
         .against(fio("fio io_uring", ""), &fio_goals)
         .against(
-            fio("fio io_uring, fixed buffers and files", "--fixedbufs --registerfiles --nonvectored"),
+            fio("fio io_uring, fixed buffers and files", "--fixedbufs --registerfiles --nonvectored=1"),
             &fio_goals,
         )
         .against(dd, &[(Figure::ELAPSED_S, Bound::AtMost(0.5))])
@@ -127,11 +127,11 @@ fn memory_device(name: &str, direction: Direction, depth: u32) -> Comparison {
 /// that zram can't start without blocking; as many submissions and completions per system call as help it.
 const FIO_VARIANTS: [(&str, &str); 4] = [
     ("fio io_uring", ""),
-    ("fio io_uring, fixed buffers and files", "--fixedbufs --registerfiles --nonvectored"),
-    ("the same, force_async", "--fixedbufs --registerfiles --nonvectored --force_async=1"),
+    ("fio io_uring, fixed buffers and files", "--fixedbufs --registerfiles --nonvectored=1"),
+    ("the same, force_async", "--fixedbufs --registerfiles --nonvectored=1 --force_async=1"),
     (
         "the same, force_async, batches of 16",
-        "--fixedbufs --registerfiles --nonvectored --force_async=1 --iodepth_batch_submit=16 --iodepth_batch_complete_min=16",
+        "--fixedbufs --registerfiles --nonvectored=1 --force_async=1 --iodepth_batch_submit=16 --iodepth_batch_complete_min=16",
     ),
 ];
 
