@@ -4,7 +4,12 @@ use anyhow::{Context, Result};
 
 /// Instructions that the program executed.
 pub fn instructions(words: &str) -> Result<f64> {
-    let count = words.lines().find_map(|line| line.split_once("I refs:")).map(|(_, count)| count);
+    // `I   refs:` or `I refs:`, by version; `LLi misses:` and the like are other counts.
+    let of_line = |line: &'_ str| {
+        let (head, count) = line.split_once("refs:")?;
+        head.trim_end().ends_with(" I").then(|| count.to_owned())
+    };
+    let count = words.lines().find_map(of_line);
     count
         .and_then(|count| count.trim().replace(',', "").parse().ok())
         .context("valgrind does not tell how many instructions there were")
@@ -17,7 +22,7 @@ mod tests {
     #[test]
     fn instructions_are_read() {
         // valgrind 3.19, shortened.
-        let words = "==7== Cachegrind, a cache and branch-prediction profiler\n==7== \n==7== I refs:        12,774,192\n";
+        let words = "==7== Cachegrind, a cache and branch-prediction profiler\n==7== \n==7== I   refs:      12,774,192\n";
         assert_eq!(instructions(words).unwrap(), 12_774_192.0);
         assert!(instructions("==7== \n").is_err());
     }
