@@ -51,7 +51,7 @@ fn allocations(args: &str) -> Option<u64> {
     match args.run(&mut session) {
         Ok(()) => Some(ON_WORKERS.load(Relaxed) - before),
         Err(error) if error.kind().exit_code() == 3 => {
-            eprintln!("skipped: {}", error.full_text());
+            eprintln!("skipped: this kernel has no way to do it: {}", error.full_text());
             None
         }
         Err(error) => panic!("{}", error.full_text()),

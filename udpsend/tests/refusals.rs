@@ -27,7 +27,7 @@ fn check(sent: &Finished, arrived: &Finished, what: &str) {
 fn lacks(sent: &Finished, method: &str) -> bool {
     let lacks = sent.code == Some(3) && ["io_uring", "xdp"].contains(&method);
     if lacks {
-        eprintln!("skipped: {}", sent.stderr);
+        eprintln!("skipped: this kernel has no {method}: {}", sent.stderr);
     }
     lacks
 }
