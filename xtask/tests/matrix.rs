@@ -2,29 +2,19 @@
 //!
 //! They need the right to make network namespaces and say so when it is missing.
 
+mod support;
+
 use std::{
     fs,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
-
-/// The tools, built once for all tests.
-fn binaries() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dist");
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_xtask")).args(["dist", "--out"]).arg(&folder).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        folder
-    })
-}
+use support::binaries;
 
 /// A plan of all 24 cells, as small as it gets.
 fn tiny_plan(folder: &Path) -> PathBuf {

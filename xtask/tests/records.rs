@@ -1,27 +1,17 @@
 //! The records that the tools really write are what `docs/schema` says.
 
+mod support;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
-    sync::OnceLock,
 };
 
 use jsonschema::Validator;
 use serde_json::Value;
-
-/// The tools, built once for all tests.
-fn binaries() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dist-records");
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_xtask")).args(["dist", "--out"]).arg(&folder).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        folder
-    })
-}
+use support::binaries;
 
 fn validator(stem: &str) -> Validator {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/schema");
