@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Breaks guests, SSH and Domain-0 of the running lab under a running matrix.
+"""Breaks guests and SSH of the running lab under a running matrix.
 
 Each break must spoil one trial with a stage and a cause, what broke must be made again, and a later trial
 must complete. In the end nothing of ours runs in any domain or on this machine, and the devices are with
@@ -21,13 +21,6 @@ CELLS = "disk/*/cpu@dom0+a"  # Domain-0 and A loaded, B measured, on a virtual d
 TRIAL_TIMEOUT_S = 25
 BOUND_S = 780  # all of it
 ONE_S = 120  # one break: until a later trial has completed
-
-# Two buffers that Domain-0 has not both room for. The kernel takes the load first and then one of them, before
-# everything else in Domain-0; the other ends by itself.
-EAT_MEMORY = (
-    "for p in $(pidof cpuload); do echo 1000 >/proc/$p/oom_score_adj; done; "
-    "sh -c 'echo 900 >/proc/$$/oom_score_adj; for i in 1 2; do dd if=/dev/zero of=/dev/null bs=420M count=5 & done; wait'"
-)
 
 XTASK = ROOT / "target/debug/xtask"
 
@@ -92,7 +85,6 @@ BREAKS = [
     ("the same with its disk passed through", lambda dom0, _: dom0.do("xl destroy B"), "guest B is gone", PASSED),
     ("the measured guest hangs", lambda dom0, _: dom0.do("xl pause B"), "guest B is paused", ANY),
     ("SSH is cut", cut_ssh, "ssh to `xen-lab-b`", ANY),
-    ("Domain-0 is out of memory", lambda dom0, _: dom0.do(EAT_MEMORY), "Killed process", VIRTUAL),
 ]
 
 
