@@ -164,17 +164,17 @@ fn ring_latency() -> Comparison {
     let what = format!("total latency of {LATENCY_WORK}, through the ring");
     let ours =
         Contender::ours("diskprobe", |workbench| random(workbench, Direction::Read, "--queue-depth 1"));
-    [FIO_VARIANTS[1], FIO_VARIANTS[2]].into_iter().fold(
-        Comparison::new("disk/latency-ring", what, ours),
-        |comparison, (label, more)| {
+    [FIO_VARIANTS[1], FIO_VARIANTS[2]]
+        .into_iter()
+        .fold(Comparison::new("disk/latency-ring", what, ours), |comparison, (label, more)| {
             let fio = Contender::peer(label, FIO, move |workbench| {
                 let device = Zram::new(ZRAM_BYTES)?;
                 let options = fio_random(Direction::Read, 1);
                 run_fio(workbench, &device.path(), Direction::Read, &format!("{options} {more}"))
             });
             comparison.against(fio, &[])
-        },
-    )
+        })
+        .at_most(Figure::RESIDENT_PEAK_BYTES, 4096.0 + 4.0 * 1_048_576.0)
 }
 
 fn random(workbench: &Workbench, direction: Direction, how: &str) -> Result<Measurement> {
