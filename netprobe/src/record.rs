@@ -92,7 +92,8 @@ pub struct TransactionSample {
     pub transactions: u64,
     /// The same per second.
     pub transactions_per_s: f64,
-    /// From the sending of a request to the last byte of its response; `null` without transactions.
+    /// From the sending of a request to the last byte of its response, with connections of their own from
+    /// connect(2) to the server's close; `null` without transactions.
     pub service_time: Option<LatencySummary>,
     /// The percentiles asked for.
     pub service_percentiles: Vec<Percentile>,
@@ -306,7 +307,8 @@ pub struct TransactionSummary {
     /// Errors of the network with which the work went on; `null` over TCP connections that stay open, where
     /// one ends it. The server's are in `peer`.
     pub errors: Option<NetworkErrors>,
-    /// From the sending of a request to the last byte of its response; `null` without transactions.
+    /// From the sending of a request to the last byte of its response, with connections of their own from
+    /// connect(2) to the server's close; `null` without transactions.
     pub service_time: Option<LatencySummary>,
     /// The percentiles asked for.
     pub service_percentiles: Vec<Percentile>,
