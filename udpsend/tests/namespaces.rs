@@ -21,7 +21,7 @@ fn every_method_puts_on_the_link_exactly_what_it_says() {
             for size in ["1", "64", "1452", "8-1400"] {
                 let sink = lab.receiver.sink("--listen 5010");
                 let args = format!("{target}:5010 --method {method} --size {size} --datagrams 1000");
-                let sent = lab.sender.udpsend(&format!("{args} --load 20kpps --catch-up 10s"));
+                let sent = lab.sender.udpsend(&format!("{args} --load 20kpps --catch-up 60s"));
                 if sent.code == Some(3) && ["io_uring", "xdp"].contains(&method) {
                     eprintln!("skipped: this kernel has no {method}: {}", sent.stderr);
                     continue;
@@ -63,7 +63,7 @@ fn a_known_loss_is_found_again() {
     for method in ["sendmmsg", "packet"] {
         let sink = lab.receiver.sink("--listen 5010");
         let sent = lab.sender.udpsend(&format!(
-            "{RECEIVER}:5010 --method {method} --datagrams 1000 --load 20kpps --catch-up 10s"
+            "{RECEIVER}:5010 --method {method} --datagrams 1000 --load 20kpps --catch-up 60s"
         ));
         let arrived = sink.finish();
         assert_eq!(count(sent.summary(), "sent_datagrams"), 1000);
@@ -81,7 +81,7 @@ fn a_known_duplication_is_found_again() {
     );
     let sink = lab.receiver.sink("--listen 5010");
     lab.sender
-        .udpsend(&format!("{RECEIVER}:5010 --method send --datagrams 1000 --load 20kpps --catch-up 10s"));
+        .udpsend(&format!("{RECEIVER}:5010 --method send --datagrams 1000 --load 20kpps --catch-up 60s"));
     let arrived = sink.finish();
     let rules = lab.sender.shell("nft list ruleset");
     let duplicated = rules.split("counter packets ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
@@ -143,11 +143,16 @@ fn a_link_that_goes_down_and_up_costs_only_what_it_was_down() {
     for method in ["send", "gso", "packet", "xdp"] {
         let sink = lab.receiver.sink("--listen 5010 --idle 2s");
         let mut command = lab.sender.command(env!("CARGO_BIN_EXE_udpsend"));
-        let args = format!("{RECEIVER}:5010 --json --method {method} --load 2kpps --duration 1200ms");
+        let args = format!("{RECEIVER}:5010 --json --method {method} --load 2kpps --duration 60s");
         let sender = lab::Running::start(&mut command, &args);
         std::thread::sleep(std::time::Duration::from_millis(300));
-        lab.sender.shell("ip link set vs down; sleep 0.3; ip link set vs up; ip neigh replace 10.99.0.2 lladdr 02:00:00:00:00:02 dev vs");
-        let sent = sender.finish();
+        lab.sender.shell("ip link set vs down; sleep 0.5; ip link set vs up; ip neigh replace 10.99.0.2 lladdr 02:00:00:00:00:02 dev vs");
+        let arrived_by_then = lab.received();
+        let begun = std::time::Instant::now();
+        while lab.received() < arrived_by_then + 200 {
+            assert!(begun.elapsed().as_secs() < 40, "{method}: it did not go on after the link was up again");
+        }
+        let sent = sender.stop();
         assert!(matches!(sent.code, Some(0 | 4)), "{method}: {sent:?}");
         let arrived = sink.finish();
         let (sent, arrived) = (sent.summary(), arrived.summary());
@@ -155,7 +160,6 @@ fn a_link_that_goes_down_and_up_costs_only_what_it_was_down() {
         let errors: u64 =
             sent["errors"].as_object().unwrap().values().filter_map(serde_json::Value::as_u64).sum();
         assert!(errors > 0, "{method}: {sent}");
-        assert!(delivered > 1000, "{method}: it went on after the link was up again: {delivered} of {taken}");
         assert!(delivered <= taken, "{method}: {delivered} of {taken}");
     }
 }
@@ -193,7 +197,7 @@ fn each_thread_of_xdp_has_a_queue_of_its_own() {
         return;
     }
     let args = format!(
-        "{RECEIVER}:5010 --method xdp --cpus 0-1 --flows 4 --datagrams 4000 --load 40kpps --catch-up 10s"
+        "{RECEIVER}:5010 --method xdp --cpus 0-1 --flows 4 --datagrams 200 --load 4kpps --catch-up 60s"
     );
     let Some(lab) = Lab::with("numtxqueues 2 numrxqueues 2") else { return };
     let sink = lab.receiver.sink("--listen 5010");
@@ -203,8 +207,9 @@ fn each_thread_of_xdp_has_a_queue_of_its_own() {
     } else {
         assert_eq!(sent.code, Some(0), "{}", sent.stderr);
         let arrived = sink.finish();
-        assert_eq!(count(sent.summary(), "sent_datagrams"), 4000);
-        assert_eq!(count(arrived.summary(), "delivered_datagrams"), 4000, "{}", arrived.summary());
+        // So few that a link holds them all, when a thread that was kept from its CPU sends them at once.
+        assert_eq!(count(sent.summary(), "sent_datagrams"), 200);
+        assert_eq!(count(arrived.summary(), "delivered_datagrams"), 200, "{}", arrived.summary());
         assert_eq!(count(arrived.summary(), "lost_datagrams"), 0);
         assert_eq!(count(arrived.summary(), "flows"), 4);
         let tc = lab.sender.shell("ethtool -l vs 2>/dev/null || true");
@@ -234,7 +239,7 @@ fn xdp_runs_follow_one_another_at_once_and_two_at_a_time_are_refused() {
     let mut command = lab.sender.command(env!("CARGO_BIN_EXE_udpsend"));
     let first = lab::Running::start(
         &mut command,
-        &format!("{RECEIVER}:5010 --json --method xdp --load 1kpps --duration 60s"),
+        &format!("{RECEIVER}:5010 --json --method xdp --load 1kpps --duration 60s --catch-up 60s"),
     );
     let second = lab.sender.udpsend(&args);
     assert_eq!(second.code, Some(3), "{}", second.stderr);

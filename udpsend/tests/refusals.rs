@@ -45,7 +45,7 @@ fn a_filter_that_refuses_some_leaves_no_gap() {
             let sink = lab.receiver.sink("--listen 5010 --idle 20s");
             let sent = lab.sender.udpsend(&format!(
                 "{RECEIVER}:5010 --method {method} --size {size} --flows {flows} --burst 32 --burst-period 5ms \
-                 --datagrams 1000 --catch-up 10s"
+                 --datagrams 1000 --catch-up 60s"
             ));
             if lacks(&sent, method) {
                 continue;
@@ -66,7 +66,7 @@ fn frames_that_the_driver_drops_leave_no_gap() {
         {
             let sink = lab.receiver.sink("--listen 5010 --idle 20s");
             let sent = lab.sender.udpsend(&format!(
-                "{RECEIVER}:5010 --method {method} --size 64:5,1400:2 --flows {flows} {load} --datagrams 1000 --catch-up 10s"
+                "{RECEIVER}:5010 --method {method} --size 64:5,1400:2 --flows {flows} {load} --datagrams 1000 --catch-up 60s"
             ));
             if lacks(&sent, method) {
                 continue;
@@ -83,12 +83,12 @@ fn a_receiver_whose_link_goes_down_and_up_finds_no_gap_in_what_was_sent() {
         let sink = lab.receiver.sink("--listen 5010 --idle 20s");
         let mut command = lab.sender.command(env!("CARGO_BIN_EXE_udpsend"));
         let args = format!(
-            "{RECEIVER}:5010 --json --method {method} --flows 2 --load 2kpps --duration 1200ms --catch-up 10s"
+            "{RECEIVER}:5010 --json --method {method} --flows 2 --load 2kpps --duration 60s --catch-up 60s"
         );
         let sender = Running::start(&mut command, &args);
         std::thread::sleep(std::time::Duration::from_millis(300));
-        lab.receiver.shell("ip link set vr down; sleep 0.3; ip link set vr up");
-        let sent = sender.finish();
+        lab.receiver.shell("ip link set vr down; sleep 0.5; ip link set vr up; sleep 1");
+        let sent = sender.stop();
         check(&sent, &sink.stop(), method);
     }
 }
@@ -99,16 +99,16 @@ fn a_sink_that_comes_back_sees_no_gap_of_its_own() {
         let first = Place::Here.sink("--listen 127.0.0.1:0");
         let port = first.port();
         let mut command = Place::Here.command(env!("CARGO_BIN_EXE_udpsend"));
-        let args = format!(
-            "127.0.0.1:{port} --json --method {method} --load 2kpps --duration 1200ms --catch-up 10s"
-        );
+        let args =
+            format!("127.0.0.1:{port} --json --method {method} --load 2kpps --duration 60s --catch-up 60s");
         let sender = Running::start(&mut command, &args);
         std::thread::sleep(std::time::Duration::from_millis(300));
         first.signal("KILL");
         drop(first);
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        std::thread::sleep(std::time::Duration::from_secs(1));
         let second = Place::Here.sink(&format!("--listen 127.0.0.1:{port} --idle 20s"));
-        let sent = sender.finish();
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        let sent = sender.stop();
         assert_eq!(sent.code, Some(0), "{method}: {sent:?}");
         assert!(count(&sent.summary()["errors"], "ECONNREFUSED") > 0, "{method}: {}", sent.summary());
         let arrived = second.stop();

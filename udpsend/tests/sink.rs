@@ -82,10 +82,11 @@ fn more_flows_than_it_can_follow_make_the_result_untrusted() {
 /// A relay between sender and sink does what a bad network does, at known datagrams.
 #[test]
 fn what_a_bad_network_does_is_found_again() {
-    const DATAGRAMS: u64 = 2000;
-    let sink = HERE.sink("--listen 127.0.0.1:0 --idle 20s");
+    // No more than the relay's socket holds, for a relay that is kept from its CPU.
+    const DATAGRAMS: u64 = 240;
+    let sink = HERE.sink("--listen 127.0.0.1:0");
     let relay = UdpSocket::bind("127.0.0.1:0").unwrap();
-    relay.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    relay.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let (relay_port, sink_port) = (relay.local_addr().unwrap().port(), sink.port());
     let relaying = std::thread::spawn(move || {
         let mut held: Option<Vec<u8>> = None;
@@ -125,7 +126,7 @@ fn what_a_bad_network_does_is_found_again() {
     let (lost, duplicated, swapped) = relaying.join().unwrap();
     let arrived = sink.stop();
     let arrived = arrived.summary();
-    assert!(lost > 100 && duplicated > 100 && swapped > 80);
+    assert!(lost > 12 && duplicated > 8 && swapped > 6);
     assert_eq!(count(arrived, "lost_datagrams"), lost);
     assert_eq!(count(arrived, "duplicated_datagrams"), duplicated);
     assert_eq!(count(arrived, "reordered_datagrams"), swapped);
@@ -135,9 +136,9 @@ fn what_a_bad_network_does_is_found_again() {
 #[test]
 fn a_known_delay_is_found_again() {
     const DELAY: Duration = Duration::from_millis(20);
-    let sink = HERE.sink("--listen 127.0.0.1:0 --idle 20s");
+    let sink = HERE.sink("--listen 127.0.0.1:0");
     let relay = UdpSocket::bind("127.0.0.1:0").unwrap();
-    relay.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    relay.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let (relay_port, sink_port) = (relay.local_addr().unwrap().port(), sink.port());
     let relaying = std::thread::spawn(move || {
         let mut buffer = [0; 2000];

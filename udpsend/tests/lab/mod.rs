@@ -29,22 +29,29 @@ impl Place {
         }
     }
 
-    /// Runs `udpsend` there to its end.
+    /// Runs `udpsend` there to its end; a machine that takes its CPU for seconds is no reason to give up slots.
     pub fn udpsend(&self, args: &str) -> Finished {
         let mut command = self.command(env!("CARGO_BIN_EXE_udpsend"));
+        if args.contains("--load") && !args.contains("--catch-up") {
+            command.args(["--catch-up", "60s"]);
+        }
         Finished::of(
             command.args(args.split_whitespace()).arg("--json").stdin(Stdio::null()).output().unwrap(),
         )
     }
 
-    /// Starts `udpsend sink` there and returns when it is ready.
+    /// Starts `udpsend sink` there and returns when it is ready. Without an `--idle` it is told to end when
+    /// its end is waited for: how long a busy machine keeps a sender from its next datagram can't be guessed.
     pub fn sink(&self, args: &str) -> Running {
         let mut command = self.command(env!("CARGO_BIN_EXE_udpsend"));
-        command.args(["sink", "--json", "--duration", "60s"]);
-        if !args.contains("--idle") {
-            command.args(["--idle", "300ms"]);
+        command.args(["sink", "--json", "--duration", "120s"]);
+        let is_told = !args.contains("--idle");
+        if is_told {
+            command.args(["--idle", "120s"]);
         }
-        Running::start(&mut command, args)
+        let mut sink = Running::start(&mut command, args);
+        sink.is_told = is_told;
+        sink
     }
 
     /// Runs a shell command there that must succeed, and gives its output.
@@ -92,6 +99,8 @@ pub struct Running {
     stdin: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
     records: Vec<Value>,
+    /// Whether waiting for its end begins with telling it.
+    is_told: bool,
 }
 
 impl Running {
@@ -105,7 +114,7 @@ impl Running {
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let stdin = child.stdin.take();
-        let mut running = Self { child, stdin, lines, records: Vec::new() };
+        let mut running = Self { child, stdin, lines, records: Vec::new(), is_told: false };
         while running.records.last().is_none_or(|record| record["record"] != "ready") {
             let line = running.lines.next().expect("it ended before it was ready").unwrap();
             running.records.push(serde_json::from_str(&line).unwrap());
@@ -136,15 +145,19 @@ impl Running {
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
-    /// Ends it, for all that there is has been sent, and waits for its end: without a guess of how long a
-    /// busy machine may let a sink wait for the next datagram.
-    pub fn stop(self) -> Finished {
-        self.signal("TERM");
+    /// Ends it, for all that there is has been sent, and waits for its end.
+    pub fn stop(mut self) -> Finished {
+        self.is_told = true;
         self.finish()
     }
 
     /// Waits for its end.
     pub fn finish(mut self) -> Finished {
+        if self.is_told {
+            // A kernel with much to do delivers what was sent a moment later.
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            self.signal("TERM");
+        }
         for line in self.lines.by_ref() {
             self.records.push(serde_json::from_str(&line.unwrap()).unwrap());
         }
@@ -214,6 +227,13 @@ impl Lab {
         // The kernel's own multicast reports go out first.
         std::thread::sleep(std::time::Duration::from_millis(200));
         Some(lab)
+    }
+}
+
+impl Lab {
+    /// Packets that the receiver's interface has counted.
+    pub fn received(&self) -> u64 {
+        self.receiver.shell("cat /sys/class/net/vr/statistics/rx_packets").trim().parse().unwrap()
     }
 }
 
