@@ -81,11 +81,16 @@ impl Conductor<'_> {
             if !go || stop.is_raised() || failure.is_some() {
                 break;
             }
-            self.prepare(run, &stop, &mut notes)?;
-            if stop.is_raised() {
-                break;
-            }
-            let tally = self.run(run, start_ns, session, &mut totals)?;
+            let tally = match self.prepare_and_run(run, start_ns, session, &mut totals, &mut notes) {
+                Ok(Some(tally)) => tally,
+                Ok(None) => break,
+                // What was measured before is told before what went wrong.
+                Err(error) if totals.runs() > 0 => {
+                    failure = Some(error);
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
             warnings.extend(self.doubts(run, &tally, &stop));
             failure = tally.failure.map(|failure| failure.describe(&self.config.path, totals.bytes()));
             if self.config.steady_state && totals.steady_state().reached {
@@ -93,8 +98,31 @@ impl Conductor<'_> {
             }
         }
         let wrong = totals.verification().and_then(wrong_data);
+        if self.target.has_lost_its_name() {
+            notes.push(format!(
+                "{} was removed or replaced meanwhile; what was measured is the file that it was",
+                self.config.path.display()
+            ));
+        }
         self.conclude(session, totals, notes, warnings, &stop)?;
         failure.or(wrong).map_or(Ok(()), Err)
+    }
+
+    /// One run with its preparation; `None` when it was not begun because everything shall end.
+    fn prepare_and_run(
+        &mut self,
+        run: u32,
+        start_ns: u64,
+        session: &mut Session<'_>,
+        totals: &mut Totals,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Tally>> {
+        let stop = session.stop();
+        self.prepare(run, &stop, notes)?;
+        if stop.is_raised() {
+            return Ok(None);
+        }
+        self.run(run, start_ns, session, totals).map(Some)
     }
 
     /// Rests, writes the unrelated data, gives the target its first state, and warms up.
@@ -156,10 +184,11 @@ impl Conductor<'_> {
         let usage = UsageMeter::start(self.config.cpus.cpus());
         self.stage.give(self.workload.orders(self.config, run, self.config.duration_ns));
         let tallies = loop {
-            let left_ns = intervals.as_ref().map_or(LONGEST_WAIT_NS, Intervals::time_left_ns);
+            let collectors = &self.collectors;
+            let left_ns = intervals.as_ref().map_or(LONGEST_WAIT_NS, |now| now.time_left_ns(collectors));
             match (self.stage.collect(self.recorders.len(), Duration::from_nanos(left_ns)), &mut intervals) {
                 (Some(tallies), _) => break tallies,
-                (None, Some(intervals)) if intervals.time_left_ns() == 0 => {
+                (None, Some(intervals)) if intervals.time_left_ns(&self.collectors) == 0 => {
                     let sample = intervals.end(&mut self.collectors, self.log.as_mut(), start_ns, None)?;
                     sample.map_or(Ok(()), |sample| session.sample(&sample))?;
                 }
@@ -182,10 +211,11 @@ impl Conductor<'_> {
         let figures = measured.figures(&recorder.latencies);
         totals.add(measured, &recorder.latencies);
         drop(recorder);
-        let (sync_s, verification) = self.aftermath(run, &tally, &session.stop())?;
+        let aftermath = self.aftermath(run, &tally, &session.stop());
+        let (sync_s, verification) = aftermath.as_ref().map_or((None, None), Clone::clone);
         totals.add_aftermath(sync_s, verification.clone());
         session.sample(&Sample { run, interval: None, figures, sync_s, verification })?;
-        Ok(tally)
+        aftermath.map(|_| tally)
     }
 
     /// After a run: makes its data durable and reads it back, as far as that is asked for.

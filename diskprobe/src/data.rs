@@ -7,6 +7,8 @@
 
 use serde::Serialize;
 
+use crate::outcome::counted;
+
 /// Bytes of one sector, the unit that carries its place.
 pub const SECTOR: usize = 512;
 const WORDS: usize = SECTOR / 8;
@@ -117,17 +119,23 @@ pub struct Mismatch {
     pub bits: u32,
     /// The offset that the sector was written for, where it holds valid data of another place.
     pub belongs_to_bytes: Option<u64>,
+    /// The seed of that data.
+    pub belongs_to_seed: Option<u64>,
 }
 
 impl std::fmt::Display for Mismatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { offset_bytes, bit, expected, found, bits, belongs_to_bytes } = self;
+        let Self { offset_bytes, bit, expected, found, bits, belongs_to_bytes, belongs_to_seed } = self;
+        let verb = if *bits == 1 { "differs" } else { "differ" };
+        let bits = counted((*bits).into(), "bit");
         write!(
             f,
-            "byte {offset_bytes} is {found:#04x} instead of {expected:#04x} (bit {bit}; {bits} bits of its sector differ)"
+            "byte {offset_bytes} is {found:#04x} instead of {expected:#04x} (bit {bit}; {bits} of its sector {verb})"
         )?;
-        match belongs_to_bytes {
-            Some(place) => write!(f, "; the sector holds the data of offset {place}"),
+        match belongs_to_bytes.zip(*belongs_to_seed) {
+            Some((place, seed)) => {
+                write!(f, "; the sector holds the data of offset {place} with --seed {seed}")
+            }
             None => Ok(()),
         }
     }
@@ -172,6 +180,7 @@ fn mismatch(sector: &[u8; SECTOR], offset: u64, seed: u64) -> Mismatch {
         found: sector[at],
         bits: sector.iter().zip(&wanted).map(|(found, wanted)| (found ^ wanted).count_ones()).sum(),
         belongs_to_bytes: place_of(sector).map(|(place, _)| place),
+        belongs_to_seed: place_of(sector).map(|(_, seed)| seed),
     }
 }
 
@@ -219,7 +228,8 @@ mod tests {
         let mut block = vec![0; 1024];
         stamp(&mut block, 8192, 7);
         let (wrong, mismatch) = check(&block, 4096, 7);
-        assert_eq!((wrong, mismatch.unwrap().belongs_to_bytes), (2, Some(8192)));
+        let mismatch = mismatch.unwrap();
+        assert_eq!((wrong, mismatch.belongs_to_bytes, mismatch.belongs_to_seed), (2, Some(8192), Some(7)));
     }
 
     #[test]

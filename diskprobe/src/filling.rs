@@ -2,11 +2,13 @@
 
 use std::{
     fs::{File, OpenOptions},
+    io,
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
 use meter::{Error, Result, control::Stop, wait::Waiter};
+use rustix::fs::StatVfs;
 
 use crate::{
     blocks::{Blocks, Region},
@@ -81,7 +83,7 @@ const PAGE: u64 = 4096;
 fn perform(engine: impl Engine, filler: Filler, mut work: Work, stop: &Stop) -> Result<Tally> {
     let waiter = Waiter { margin_ns: 0 };
     let mut worker = Worker::new(engine, filler, waiter, stop.clone());
-    worker.perform(&mut work, &mut Recorder::new(false, None).0)
+    worker.perform(&mut work, &mut Recorder::unread())
 }
 
 /// Writes `total` unrelated bytes to a nameless file in `folder`, which vanishes at once.
@@ -98,6 +100,27 @@ pub fn precondition_folder(folder: &Path, engine: EngineKind, total: u64, stop: 
     let region = Region { offset: 0, length: total.next_multiple_of(PAGE) };
     Filling { file: &file, path: &path, engine, stop }.fill_with_unrelated(region, total)?;
     file.sync_data().map_err(|error| Error::system(format!("sync the unrelated data in {shown}"), error))
+}
+
+/// Bytes that a file system has left; `None` where it has no size of its own, as some in memory.
+#[must_use]
+pub fn free_bytes(system: &StatVfs) -> Option<u64> {
+    (system.f_blocks > 0).then(|| system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+/// Refuses unrelated data that does not fit into `folder`: trying would fill its file system first.
+///
+/// # Errors
+/// Says how much there is.
+pub fn check_space(folder: &Path, bytes: u64) -> Result<()> {
+    match rustix::fs::statvfs(folder).ok().and_then(|system| free_bytes(&system)) {
+        Some(free) if free < bytes => Err(Error::failed(format!(
+            "--precondition writes {bytes} bytes to {}, where {free} are free; name another folder with --precondition-in, or less",
+            folder.display()
+        ))
+        .with_source(io::Error::from_raw_os_error(libc::ENOSPC))),
+        _ => Ok(()),
+    }
 }
 
 /// Drops clean pages of the page cache (proc_sys_vm(5)); says whether that was allowed, which needs root.

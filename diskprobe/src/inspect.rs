@@ -102,7 +102,7 @@ pub fn look(config: &Config) -> Result<Seen> {
     let seen = match fs::metadata(path) {
         Ok(metadata) => existing(config, path, &metadata)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => missing(config, path)?,
-        Err(error) => return Err(Error::system(path.display().to_string(), error)),
+        Err(error) => return Err(unreachable(path, error)),
     };
     if let Mode::Write(write) = &config.mode {
         may_write(path, &seen.found, write)?;
@@ -126,8 +126,13 @@ fn existing(config: &Config, path: &Path, metadata: &Metadata) -> Result<Seen> {
         _ if kind.is_block_device() => Found::BlockDevice { size: device_size(path, number)?, number },
         _ if kind.is_dir() => return Err(Error::bad_arguments(format!("{shown} is a folder"))),
         _ => {
+            let name = match () {
+                () if kind.is_fifo() => "a FIFO",
+                () if kind.is_socket() => "a socket",
+                () => "a character device",
+            };
             return Err(Error::bad_arguments(format!(
-                "{shown} is neither a file nor a block device; NVMe generic devices need --engine nvme"
+                "{shown} is {name}, neither a file nor a block device; NVMe generic devices need --engine nvme"
             )));
         }
     };
@@ -176,6 +181,41 @@ fn missing(config: &Config, path: &Path) -> Result<Seen> {
     let facts = Facts::collect(Found::Nothing.name(), None, folder, &device);
     Ok(Seen { found: Found::Nothing, facts, device, identity: None })
 }
+
+/// Why nothing can be found out about `path`: a name that leads nowhere is the user's error.
+fn unreachable(path: &Path, error: io::Error) -> Error {
+    let shown = path.display();
+    match error.raw_os_error() {
+        Some(libc::ELOOP) => {
+            Error::bad_arguments(format!("{shown} leads in a circle ({})", circle(path).join(" → ")))
+        }
+        Some(libc::ENOTDIR) => {
+            Error::bad_arguments(format!("{shown} leads through something that is no folder"))
+        }
+        Some(libc::ENAMETOOLONG) => Error::bad_arguments(shown.to_string()).with_source(error),
+        _ => Error::system(shown.to_string(), error),
+    }
+}
+
+/// The links of a path that never ends, from the first one to where the circle closes.
+fn circle(path: &Path) -> Vec<String> {
+    let endless =
+        |part: &Path| fs::metadata(part).is_err_and(|error| error.raw_os_error() == Some(libc::ELOOP));
+    let first = path.ancestors().filter(|part| endless(part)).last().unwrap_or(path);
+    let mut links = vec![first.to_owned()];
+    while let Some(next) = links.last().and_then(|link| Some(folder_of(link).join(fs::read_link(link).ok()?)))
+    {
+        let closed = links.contains(&next) || links.len() >= MOST_LINKS;
+        links.push(next);
+        if closed {
+            break;
+        }
+    }
+    links.iter().map(|link| link.strip_prefix(".").unwrap_or(link).display().to_string()).collect()
+}
+
+/// As many links as the kernel follows (path_resolution(7)).
+const MOST_LINKS: usize = 40;
 
 /// The folder that holds `path`.
 #[must_use]

@@ -17,6 +17,9 @@ use crate::{
 /// How long after an interval's end the conductor looks: the worker hands over with the first
 /// completion that comes after it.
 const GRACE_NS: u64 = 1_000_000;
+/// How long it waits for that at most: a device or a CPU that is busy with others is late, and only what
+/// is later stands still.
+const PATIENCE_NS: u64 = 200_000_000;
 
 /// The intervals of one run.
 pub struct Intervals {
@@ -58,8 +61,8 @@ impl Intervals {
             sources,
             usage: UsageMeter::start(config.cpus.cpus()),
             cpus: config.cpus.cpus().to_vec(),
-            latencies: Latencies::new(config.is_paced()),
-            run_latencies: Latencies::new(config.is_paced()),
+            latencies: Latencies::untouched(config.is_paced()),
+            run_latencies: Latencies::untouched(config.is_paced()),
         };
         // What a warm-up or a verification left behind.
         for collector in collectors {
@@ -70,11 +73,21 @@ impl Intervals {
         Ok(Some(intervals))
     }
 
-    /// How long until the present interval is to be looked at, in nanoseconds.
+    /// How long until the present interval is to be looked at, in nanoseconds; what it is to be asked again
+    /// then, for workers that are late get a little more time.
     #[must_use]
-    pub fn time_left_ns(&self) -> u64 {
+    pub fn time_left_ns(&self, collectors: &[Collector]) -> u64 {
+        let grace_ns = GRACE_NS.min(self.length_ns / 4);
         let end_ns = self.begin_ns + self.length_ns * (u64::from(self.number) + 1);
-        (end_ns + GRACE_NS.min(self.length_ns / 4)).saturating_sub(clock::now_ns())
+        let now_ns = clock::now_ns();
+        match (end_ns + grace_ns).saturating_sub(now_ns) {
+            0 if now_ns < end_ns + PATIENCE_NS.min(self.length_ns / 2)
+                && !collectors.iter().all(Collector::has_news) =>
+            {
+                grace_ns
+            }
+            left_ns => left_ns,
+        }
     }
 
     /// Ends the interval and gives its sample; begins the next. After the run `rest` is what the workers

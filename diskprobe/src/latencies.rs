@@ -28,7 +28,17 @@ impl Latencies {
     /// Empty histograms, their memory touched; one for response times only where `paced`.
     #[must_use]
     pub fn new(paced: bool) -> Self {
-        let histogram = || Box::new(LatencyHistogram::new());
+        Self::of(LatencyHistogram::new, paced)
+    }
+
+    /// Empty histograms for sums outside of hot loops, as [`LatencyHistogram::untouched`].
+    #[must_use]
+    pub fn untouched(paced: bool) -> Self {
+        Self::of(LatencyHistogram::untouched, paced)
+    }
+
+    fn of(histogram: impl Fn() -> LatencyHistogram, paced: bool) -> Self {
+        let histogram = || Box::new(histogram());
         Self {
             submission: histogram(),
             completion: histogram(),
@@ -115,7 +125,16 @@ impl Recorder {
     /// A recorder, with a collector that gets something at the edges of intervals.
     #[must_use]
     pub fn new(paced: bool, interval_ns: Option<u64>) -> (Self, Collector) {
-        let latencies = Latencies::new(paced);
+        Self::with(Latencies::new(paced), interval_ns)
+    }
+
+    /// A recorder of work that nobody asks about.
+    #[must_use]
+    pub fn unread() -> Self {
+        Self::with(Latencies::untouched(false), None).0
+    }
+
+    fn with(latencies: Latencies, interval_ns: Option<u64>) -> (Self, Collector) {
         let pairs = latencies.named().filter(|_| interval_ns.is_some()).map(|_| relay::pair());
         let (givers, takers) = pairs.unzip();
         let progress = Arc::<Progress>::default();
@@ -170,6 +189,13 @@ impl Recorder {
 }
 
 impl Collector {
+    /// Whether the worker has handed something over since the last call of [`Self::collect`].
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        let [.., mut elapsed_ns] = self.seen;
+        elapsed_ns.of(self.progress.elapsed_ns.value()) > 0
+    }
+
     /// Adds to `sum` what the worker has handed over since the last call, and gives how much that is.
     pub fn collect(&mut self, sum: &mut Latencies) -> Amount {
         for (taker, histogram) in self.takers.iter_mut().zip(sum.each_mut()) {

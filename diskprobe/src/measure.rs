@@ -18,6 +18,7 @@ use crate::{
     config::{Config, EngineKind, Mode},
     data::{Data, Filler},
     engine::Engine,
+    filling,
     inspect::{self, FileIdentity, Found},
     latencies::Recorder,
     outcome::Resolved,
@@ -89,15 +90,23 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
 fn check_precondition(config: &Config, found: &Found) -> Result<()> {
     let Some(precondition) = &config.precondition else { return Ok(()) };
     let on_device = matches!(found, Found::BlockDevice { .. }) && matches!(config.mode, Mode::Write(_));
-    match (&precondition.folder, found.is_device()) {
+    let folder = match (&precondition.folder, found.is_device()) {
         (Some(folder), _) if !folder.is_dir() => {
-            Err(Error::bad_arguments(format!("--precondition-in {} is not a folder", folder.display())))
+            return Err(Error::bad_arguments(format!(
+                "--precondition-in {} is not a folder",
+                folder.display()
+            )));
         }
-        (None, true) if !on_device => Err(Error::bad_arguments(
-            "--precondition would write over the device that is read; name a folder with --precondition-in",
-        )),
-        _ => Ok(()),
-    }
+        (None, true) if !on_device => {
+            return Err(Error::bad_arguments(
+                "--precondition would write over the device that is read; name a folder with --precondition-in",
+            ));
+        }
+        (None, true) => return Ok(()),
+        (Some(folder), _) => folder,
+        (None, false) => inspect::folder_of(&config.path),
+    };
+    filling::check_space(folder, precondition.bytes)
 }
 
 /// The log would destroy what is measured, or the measurement the log.

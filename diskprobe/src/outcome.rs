@@ -172,7 +172,9 @@ impl fmt::Display for Figures {
             write!(f, " ({} per operation)", units::duration(ns))?;
         }
         match (&self.interrupts.count, &self.interrupts.reason) {
-            (Some(count), _) => write!(f, ", {count} interrupts of {}", self.interrupts.sources.join(", ")),
+            (Some(count), _) => {
+                write!(f, ", {} of {}", counted(*count, "interrupt"), self.interrupts.sources.join(", "))
+            }
             (None, Some(reason)) => write!(f, ", interrupts unknown: {reason}"),
             (None, None) => Ok(()),
         }
@@ -227,9 +229,16 @@ impl fmt::Display for Verification {
         let bytes = units::si(self.bytes as f64, "B");
         match &self.mismatch {
             None => write!(f, "verified {bytes}"),
-            Some(mismatch) => write!(f, "{} of {bytes} wrong sectors: {mismatch}", self.wrong_sectors),
+            Some(mismatch) => {
+                write!(f, "{} in {bytes}: {mismatch}", counted(self.wrong_sectors, "wrong sector"))
+            }
         }
     }
+}
+
+/// A number of things, in words.
+pub(crate) fn counted(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The body of the `summary` record: all runs together.

@@ -41,6 +41,9 @@ impl FromStr for Requirement {
             .ok_or_else(|| format!("`{text}` has no >=, <=, > or <; write `bytes_per_s>=500MB`"))?;
         let (key, bound) = text.split_once(sign).unwrap_or((text, ""));
         let (key, bound) = (key.trim(), bound.trim());
+        if let Some(key) = key.strip_suffix('=') {
+            return Err(format!("`{text}` has no >=, <=, > or <; write `{key}{sign}={bound}`"));
+        }
         Ok(Self { key: key.to_owned(), comparison, bound: parse_bound(key, bound)?, typed: text.to_owned() })
     }
 }
@@ -58,7 +61,11 @@ fn parse_bound(key: &str, text: &str) -> Result<f64, String> {
         key if key.ends_with("_s") && !key.ends_with("per_s") => Some(time(1e9)?),
         _ => None,
     };
-    bare.or(with_unit).ok_or_else(|| format!("`{text}` is not a number"))
+    bare.or(with_unit).ok_or_else(|| {
+        format!(
+            "`{text}` is not a number: only a figure whose name ends in bytes or bytes_per_s takes units of size, in _ns or _s those of time, and `{key}` does not"
+        )
+    })
 }
 
 impl Requirement {
@@ -91,6 +98,12 @@ impl Requirement {
                     .join(", ")
             )),
         }
+    }
+
+    /// Whether its figure belongs to `group`, such as `response_time`.
+    #[must_use]
+    pub fn is_of(&self, group: &str) -> bool {
+        self.key.split('.').next() == Some(group)
     }
 
     /// Why `summary` misses the bound; `None` where it keeps it.

@@ -207,7 +207,13 @@ fn check_requirements(work: &WorkArgs) -> Result<()> {
         return Ok(());
     }
     let example = Summary::example();
-    work.require.iter().try_for_each(|bound| bound.check_key(&example)).map_err(Error::bad_arguments)
+    work.require.iter().try_for_each(|bound| bound.check_key(&example)).map_err(Error::bad_arguments)?;
+    match work.require.iter().find(|bound| work.rate.is_none() && bound.is_of("response_time")) {
+        Some(bound) => Err(Error::bad_arguments(format!(
+            "--require {bound} needs --rate: only a rate gives intended starts to respond to"
+        ))),
+        None => Ok(()),
+    }
 }
 
 impl Config {
@@ -256,6 +262,9 @@ mod tests {
             "diskprobe write x --append --overwrite",
             "diskprobe write x --buffered --io-poll",
             "diskprobe write x --require speed>=1",
+            "diskprobe write x --require speed>=1GB",
+            "diskprobe write x --require bytes_per_s=>1GB",
+            "diskprobe write x --require response_time.p99_ns<=1ms",
             "diskprobe write x --repeat 0",
             "diskprobe read x --overwrite",
         ] {

@@ -19,7 +19,7 @@ use crate::{
     data::{Data, Filler},
     device,
     disk::{self, DeviceNumber},
-    filling::Filling,
+    filling::{self, Filling},
     inspect::{FileIdentity, Found, Seen},
 };
 
@@ -127,6 +127,16 @@ impl Target {
         &self.found
     }
 
+    /// Whether its name leads to another file by now, or to none: what was measured has no name then.
+    #[must_use]
+    pub fn has_lost_its_name(&self) -> bool {
+        !self.found.is_device() && !std::fs::metadata(&self.path).is_ok_and(|now| self.is_this(&now))
+    }
+
+    fn is_this(&self, metadata: &Metadata) -> bool {
+        FileIdentity::of(metadata) == FileIdentity::of(&self.metadata)
+    }
+
     /// Whose interrupts belong to it.
     #[must_use]
     pub fn interrupt_sources(&self) -> Sources {
@@ -205,10 +215,8 @@ impl Target {
     fn check_space(&self, length: u64) -> Result<()> {
         let metadata = self.file.metadata().map_err(|error| self.failed("look at", error))?;
         let missing = length.saturating_sub(metadata.st_blocks() * 512);
-        match rustix::fs::fstatvfs(&self.file) {
-            // Without a size of its own, as in memory, it does not know.
-            Ok(system) if system.f_blocks > 0 && system.f_bavail * system.f_frsize < missing => {
-                let free = system.f_bavail * system.f_frsize;
+        match rustix::fs::fstatvfs(&self.file).ok().and_then(|system| filling::free_bytes(&system)) {
+            Some(free) if free < missing => {
                 let what =
                     format!("reserve {missing} bytes, with {free} free (--layout extend reserves none), for");
                 Err(self.failed(&what, io::Error::from_raw_os_error(libc::ENOSPC)))
@@ -255,6 +263,10 @@ fn open_refused(path: &Path, error: io::Error) -> Error {
         ))
         .with_source(error),
         Some(libc::EEXIST) => Error::failed(format!("{shown} appeared meanwhile")).with_source(error),
+        Some(libc::EPERM) => {
+            Error::unavailable(format!("open {shown}; is it immutable or append-only (lsattr)?"))
+                .with_source(error)
+        }
         _ => Error::system(format!("open {shown}"), error),
     }
 }
@@ -265,8 +277,7 @@ impl Drop for Target {
             return;
         }
         // Only the very file that was created: the name may belong to another one by now.
-        let same = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|now| FileIdentity::of(&now) == FileIdentity::of(&self.metadata));
+        let same = std::fs::symlink_metadata(&self.path).is_ok_and(|now| self.is_this(&now));
         if same && let Err(error) = std::fs::remove_file(&self.path) {
             eprintln!("diskprobe: remove {}: {error}", self.path.display());
         }

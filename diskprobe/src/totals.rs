@@ -99,7 +99,7 @@ impl Totals {
             measured,
             latencies: match config.runs {
                 1 => Kept::Only(None),
-                _ => Kept::Sum(Box::new(Latencies::new(config.is_paced()))),
+                _ => Kept::Sum(Box::new(Latencies::untouched(config.is_paced()))),
             },
             keep_histograms: config.histogram,
             sync_s: None,
@@ -144,6 +144,12 @@ impl Totals {
         self.verification.as_ref()
     }
 
+    /// Number of runs so far.
+    #[must_use]
+    pub fn runs(&self) -> u32 {
+        self.runs
+    }
+
     /// Bytes of all runs.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -162,7 +168,7 @@ impl Totals {
         let steady_state = config.steady_state.then(|| self.steady_state());
         let (figures, histograms) = match self.latencies {
             Kept::Only(Some(only)) => *only,
-            Kept::Only(None) => (self.measured.figures(&Latencies::new(false)), None),
+            Kept::Only(None) => (self.measured.figures(&Latencies::untouched(false)), None),
             Kept::Sum(sum) => (self.measured.figures(&sum), self.keep_histograms.then(|| named(&sum))),
         };
         Summary {

@@ -65,8 +65,8 @@ impl Workload {
         let lengths = [
             ("--block-size", u64::from(config.block_size_bytes)),
             ("the first byte", self.region.offset),
-            ("--span", self.region.length),
             ("--total", self.total.unwrap_or(0)),
+            ("--span", self.region.length),
         ];
         for (name, length) in lengths {
             if config.direct && !length.is_multiple_of(u64::from(alignment)) {

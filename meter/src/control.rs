@@ -71,6 +71,9 @@ impl Control {
             signal_hook::flag::register(signal, Arc::clone(&stop.0))
                 .map_err(|error| Error::system(format!("install a handler for signal {signal}"), error))?;
         }
+        // A file that must not grow (RLIMIT_FSIZE) is to be the error EFBIG of a write, not the end of the process.
+        signal_hook::flag::register(libc::SIGXFSZ, Arc::default())
+            .map_err(|error| Error::system("install a handler for SIGXFSZ", error))?;
         let out = io::stdout().as_fd().try_clone_to_owned();
         if let Ok(out) = out {
             watch_reader(out, stop.clone())?;

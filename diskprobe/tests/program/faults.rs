@@ -1,11 +1,11 @@
 //! What goes wrong must be told, with the place and with nothing counted that did not happen.
 #![allow(unsafe_code)] // Limits are set in the child between fork and exec.
 
-use std::{fs, os::unix::process::CommandExt, process::Stdio, time::Duration};
+use std::{fs, os::unix::process::CommandExt};
 
 use crate::{
     places::Loop,
-    support::{Ran, diskprobe, folder, number, output_of, run, skip, start, text, wait_until},
+    support::{Ran, Running, diskprobe, folder, number, output_of, run, skip, start, text, wait_until},
 };
 
 #[test]
@@ -59,14 +59,56 @@ fn a_file_system_is_not_filled_up_for_the_holes_of_a_large_file() {
     assert!(fs::metadata(&path).unwrap().blocks() * 512 < 2 << 20);
 }
 
-/// The program under a limit of file size, with the signal ignored that would else end it: the kernel
-/// then cuts one write short and refuses the next.
+#[test]
+fn unrelated_data_without_space_for_it_is_refused_before_it_fills_the_file_system() {
+    let Some(mut device) = Loop::new(32 << 20) else { return };
+    let Some(place) = device.mount() else { return };
+    let path = place.join("x");
+    let arguments = ["write", text(&path), "--total", "1MiB", "--precondition", "1TiB"];
+    let ran = run(&arguments);
+    ran.fails(1, "--precondition writes").fails(1, "--precondition-in");
+    assert!(ran.records.iter().all(|record| record["record"] == "error"), "nothing was begun");
+    assert!(!path.exists());
+}
+
+#[test]
+fn runs_before_one_that_could_not_be_prepared_are_summed_up() {
+    let Some(mut device) = Loop::new(32 << 20) else { return };
+    let Some(place) = device.mount() else { return };
+    let path = place.join("x");
+    fs::write(&path, []).unwrap();
+    let arguments = ["--append", "--total", "7MiB", "--repeat", "9", "--precondition", "14MiB"];
+    let ran = run(&[&["write", text(&path)][..], &arguments].concat());
+    ran.fails(1, "(unrelated data)").fails(1, "No space left");
+    let runs = number(ran.summary(), "runs");
+    assert!((1.0..4.0).contains(&runs), "{runs} runs");
+    assert_eq!(number(ran.summary(), "bytes"), runs * f64::from(7 << 20));
+}
+
+#[test]
+fn a_file_that_is_removed_meanwhile_is_measured_to_the_end_with_a_note() {
+    let folder = folder();
+    let path = folder.path().join("x");
+    let rate = ["--span", "4MiB", "--duration", "60s", "--rate", "100/s", "--interval", "50ms"];
+    let mut running = Running::start(&[&["write", text(&path)][..], &rate].concat());
+    running.wait_for_operations();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "another's").unwrap();
+    let ran = running.interrupt();
+    ran.succeeds();
+    let notes = ran.summary()["notes"].to_string();
+    assert!(notes.contains("was removed or replaced meanwhile"), "{notes}");
+    assert_eq!(fs::read(&path).unwrap(), b"another's");
+}
+
+/// The program under a limit of file size: the kernel cuts one write short, refuses the next, and sends a
+/// signal that would end a program which knows nothing of it.
 fn limited(bytes: u64, arguments: &[&str]) -> Ran {
     let mut command = diskprobe(arguments);
     // SAFETY: both calls are async-signal-safe, and nothing else runs in the child before exec.
     unsafe {
         command.pre_exec(move || {
-            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
             let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
             libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit);
             Ok(())
@@ -93,12 +135,11 @@ fn a_file_that_shrinks_meanwhile_is_told() {
     let folder = folder();
     let path = folder.path().join("x");
     fs::write(&path, vec![1; 8 << 20]).unwrap();
-    let arguments =
-        ["read", text(&path), "--duration", "30s", "--block-size", "4KiB", "--rate", "2000/s", "--json"];
-    let child = diskprobe(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    let rate = ["--duration", "60s", "--block-size", "4KiB", "--rate", "2000/s", "--interval", "50ms"];
+    let mut running = Running::start(&[&["read", text(&path)][..], &rate].concat());
+    running.wait_for_operations();
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 20).unwrap();
-    let ran = Ran::of(&child.wait_with_output().unwrap());
+    let ran = running.end();
     ran.fails(1, "the target ends there");
     assert_eq!(number(ran.summary(), "bytes"), number(ran.summary(), "operations") * 4096.0);
 }
@@ -140,12 +181,12 @@ fn a_device_that_loses_its_end_names_the_offset() {
 #[test]
 fn a_device_that_goes_away_is_told() {
     let Some(device) = Loop::new(64 << 20) else { return };
-    let arguments = ["read", &device.device, "--duration", "30s", "--rate", "2000/s", "--json"];
-    let child = diskprobe(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    let rate = ["--duration", "60s", "--rate", "2000/s", "--interval", "50ms"];
+    let mut running = Running::start(&[&["read", &device.device][..], &rate].concat());
+    running.wait_for_operations();
     // A detached loop device stays until its last user leaves, so its file is taken away as well.
     fs::OpenOptions::new().write(true).open(device.image()).unwrap().set_len(0).unwrap();
-    let ran = Ran::of(&child.wait_with_output().unwrap());
+    let ran = running.end();
     assert_eq!(ran.code, 1, "{}", ran.errors);
     assert!(ran.errors.contains("at offset"), "{}", ran.errors);
     assert!(number(ran.summary(), "operations") > 0.0);
@@ -169,7 +210,7 @@ fn a_loop_device_whose_file_finds_no_space_is_an_error_of_the_device() {
 #[test]
 fn a_loop_device_that_is_detached_meanwhile_serves_its_user_to_the_end() {
     let Some(mut device) = Loop::new(64 << 20) else { return };
-    let child = start(&["read", &device.device, "--duration", "500ms", "--rate", "2000/s"]);
+    let child = start(&["read", &device.device, "--duration", "500ms", "--rate", "100/s"]);
     let (files, name) = (format!("/proc/{}/fd", child.id()), std::path::PathBuf::from(&device.device));
     let has_it_open = || {
         let mut files = fs::read_dir(&files).into_iter().flatten().flatten();

@@ -187,7 +187,7 @@ fn bounds_that_are_missed_make_the_result_untrusted() {
 fn intervals_and_their_log_hold_every_operation() {
     let folder = folder();
     let (path, log) = (folder.path().join("x"), folder.path().join("log"));
-    let arguments = ["--duration", "300ms", "--interval", "50ms", "--block-size", "4KiB", "--span", "1MiB"];
+    let arguments = ["--duration", "1s", "--interval", "50ms", "--block-size", "4KiB", "--span", "1MiB"];
     let more = ["--rate", "2000/s", "--hlog", text(&log)];
     let ran = run(&[&["write", text(&path)][..], &arguments, &more].concat());
     let (intervals, runs): (Vec<_>, Vec<_>) =
@@ -270,14 +270,23 @@ fn wrong_paths_and_sizes_are_errors_before_anything_starts() {
     run(&["write", text(&folder.path().join("new/"))]).fails(2, "a folder");
     std::os::unix::fs::symlink(&missing, folder.path().join("dangling")).unwrap();
     run(&["write", text(&folder.path().join("dangling"))]).fails(2, "a link to nothing");
+    for (name, next) in [("one", "other"), ("other", "one")] {
+        std::os::unix::fs::symlink(next, folder.path().join(name)).unwrap();
+    }
+    let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+    let circle = format!("({} → {} → {})", one.display(), other.display(), one.display());
+    run(&["write", text(&one)]).fails(2, "leads in a circle").fails(2, &circle);
+    run(&["read", text(&one.join("x"))]).fails(2, &circle);
     run(&["write", text(&path), "--total", "1MiB", "--hlog", text(&path)]).fails(2, "is what is measured");
     let (precious, link) = (folder.path().join("precious"), folder.path().join("link"));
     fs::write(&precious, vec![7; 4096]).unwrap();
     std::os::unix::fs::symlink(&precious, &link).unwrap();
     run(&["read", text(&precious), "--hlog", text(&link)]).fails(2, "is what is measured");
+    run(&["read", text(&precious.join("x"))]).fails(2, "through something that is no folder");
+    run(&["read", text(&folder.path().join("x".repeat(300)))]).fails(2, "name too long");
     assert_eq!(fs::read(&precious).unwrap(), [7; 4096]);
     run(&["write", text(&path), "--total", "1MiB", "--submission-poll=9999"]).fails(3, "CPU 9999");
-    run(&["write", "/dev/null"]).fails(2, "neither a file nor a block device");
+    run(&["write", "/dev/null"]).fails(2, "a character device, neither a file nor a block device");
     run(&["write", "/dev/null", "--engine", "nvme"]).fails(3, "not an NVMe generic device");
     run(&["write", "/dev/does-not-exist"]).fails(3, "there is no device");
     run(&["write", text(&path), "--block-size", "1000B"]).fails(2, "multiple of 512");

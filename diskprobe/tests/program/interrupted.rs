@@ -5,23 +5,23 @@ use std::{fs, sync::atomic::Ordering::SeqCst, time::Duration};
 use crate::{
     fuse::{Faults, FaultyFile},
     places::Loop,
-    support::{folder, interrupt, number, start, text, wait_until},
+    support::{Running, folder, interrupt, number, start, text, wait_until},
 };
 
 #[test]
 fn an_interrupt_while_measuring_settling_or_warming_up_ends_it_with_a_summary() {
     let folder = folder();
-    let phases: [(&[&str], u64); 3] = [
-        (&["--duration", "60s", "--span", "1MiB"], 1),
-        (&["--repeat", "2", "--settle", "60s", "--total", "1MiB"], 1),
-        (&["--warmup", "60s", "--total", "1MiB"], 0),
+    let phases: [(&[&str], &str, u64); 3] = [
+        (&["--duration", "60s", "--span", "1MiB", "--interval", "50ms"], "sample", 1),
+        (&["--repeat", "2", "--settle", "60s", "--total", "1MiB"], "sample", 1),
+        (&["--warmup", "60s", "--total", "1MiB"], "ready", 0),
     ];
-    for (phase, runs) in phases {
+    for (phase, record, runs) in phases {
         let path = folder.path().join("x");
-        let child = start(&[&["write", text(&path)][..], phase].concat());
-        wait_until("its file is there", || path.exists());
-        std::thread::sleep(Duration::from_millis(300));
-        let ran = interrupt(child);
+        let mut running = Running::start(&[&["write", text(&path)][..], phase].concat());
+        running.wait_for(|seen| seen["record"] == record);
+        assert!(path.exists());
+        let ran = running.interrupt();
         ran.succeeds();
         assert_eq!(ran.summary()["runs"], runs, "{phase:?}");
         assert!(ran.summary()["notes"].to_string().contains("stopped before its end"));
@@ -32,9 +32,10 @@ fn an_interrupt_while_measuring_settling_or_warming_up_ends_it_with_a_summary() 
 #[test]
 fn an_interrupt_while_unrelated_data_is_written_ends_it_with_a_summary_of_nothing() {
     let Some(device) = Loop::new(64 << 20) else { return };
-    let child = start(&["write", &device.device, "--overwrite", "--precondition", "1TiB", "--total", "1MiB"]);
-    std::thread::sleep(Duration::from_millis(500));
-    let ran = interrupt(child);
+    let arguments = ["--overwrite", "--precondition", "1TiB", "--total", "1MiB"];
+    let mut running = Running::start(&[&["write", &device.device][..], &arguments].concat());
+    running.wait_for(|seen| seen["record"] == "ready");
+    let ran = running.interrupt();
     ran.succeeds();
     assert_eq!((&ran.summary()["runs"], &ran.summary()["bytes"]), (&0.into(), &0.into()));
 }

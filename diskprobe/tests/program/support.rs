@@ -2,8 +2,9 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader, Read},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdout, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -88,6 +89,58 @@ pub fn start(arguments: &[&str]) -> Child {
     command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
+/// A program whose records are read while it runs.
+pub struct Running {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    seen: Vec<u8>,
+}
+
+impl Running {
+    /// The program, started with `--json`.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = start(arguments);
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Self { child, output, seen: Vec::new() }
+    }
+
+    /// Waits for a record that is as `wanted`.
+    #[track_caller]
+    pub fn wait_for(&mut self, wanted: impl Fn(&Value) -> bool) {
+        loop {
+            let from = self.seen.len();
+            let length = self.output.read_until(b'\n', &mut self.seen).unwrap();
+            assert!(length > 0, "it ended: {}", String::from_utf8_lossy(&self.seen));
+            if wanted(&serde_json::from_slice(&self.seen[from..]).unwrap()) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until it says that something was done; it needs `--interval` to say so within a run.
+    #[track_caller]
+    pub fn wait_for_operations(&mut self) {
+        self.wait_for(|record| record["operations"].as_u64().is_some_and(|operations| operations > 0));
+    }
+
+    /// Sends SIGINT and waits for the end, which must come soon.
+    #[track_caller]
+    pub fn interrupt(self) -> Ran {
+        let sent = send_interrupt(&self.child);
+        let ran = self.end();
+        assert!(sent.elapsed() < SOON, "it ran on for {:?}", sent.elapsed());
+        ran
+    }
+
+    /// Waits for the end.
+    pub fn end(mut self) -> Ran {
+        self.output.read_to_end(&mut self.seen).unwrap();
+        let mut output = self.child.wait_with_output().unwrap();
+        output.stdout = self.seen;
+        Ran::of(&output)
+    }
+}
+
 /// Waits until something is so; panics when it does not come.
 #[track_caller]
 pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
@@ -101,11 +154,20 @@ pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
 /// Sends SIGINT and waits for the end, which must come soon.
 #[track_caller]
 pub fn interrupt(child: Child) -> Ran {
+    let sent = send_interrupt(&child);
+    let ran = Ran::of(&child.wait_with_output().unwrap());
+    assert!(sent.elapsed() < SOON, "it ran on for {:?}", sent.elapsed());
+    ran
+}
+
+/// A machine that is busy with others may need some seconds to do next to nothing.
+const SOON: Duration = Duration::from_secs(30);
+
+#[track_caller]
+fn send_interrupt(child: &Child) -> Instant {
     let sent = Instant::now();
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let ran = Ran::of(&child.wait_with_output().unwrap());
-    assert!(sent.elapsed() < Duration::from_secs(10), "it ran on for {:?}", sent.elapsed());
-    ran
+    sent
 }
 
 /// The path as text.
