@@ -62,7 +62,7 @@ impl Server {
         command.args(["-D", "-e", "-f", &path("sshd_config")]).stderr(Stdio::null());
         enter(&mut command, None, &[]);
         let daemon = command.spawn().unwrap();
-        let deadline = after(10.0);
+        let deadline = after(60.0);
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "sshd does not listen");
             std::thread::sleep(Duration::from_millis(10));
@@ -102,9 +102,9 @@ fn records_come_out_lines_go_in_and_the_exit_code_is_the_tools() {
     let mut process = domain.start(&cpuload(&["a b", "it's"])).unwrap();
     process.say("ready").unwrap();
     let expected = json!({"record": "ready", "args": "a b it's --json --controlled"});
-    assert_eq!(process.next(after(10.0)), Event::Record(expected));
+    assert_eq!(process.next(after(60.0)), Event::Record(expected));
     let exit = Exit { code: Some(3), stderr: "words".into() };
-    assert_eq!(process.next(after(10.0)), Event::Ended(exit));
+    assert_eq!(process.next(after(60.0)), Event::Ended(exit));
 }
 
 #[test]
@@ -112,14 +112,14 @@ fn a_dropped_link_is_an_end_without_code_and_the_next_start_opens_another() {
     let Some(server) = Server::start() else { return };
     let domain = server.domain("guest", "echo '{\"record\":\"ready\"}'; cat >/dev/null");
     let mut process = domain.start(&cpuload(&[])).unwrap();
-    assert_eq!(process.next(after(10.0)), Event::Record(json!({"record": "ready"})));
+    assert_eq!(process.next(after(60.0)), Event::Record(json!({"record": "ready"})));
     domain.disconnect();
-    let Event::Ended(exit) = process.next(after(10.0)) else { panic!("no end") };
+    let Event::Ended(exit) = process.next(after(60.0)) else { panic!("no end") };
     assert_eq!(exit.code, None, "{exit}");
     assert!(exit.to_string().contains("guest"), "{exit}");
     domain.ensure_alive().unwrap();
     let mut process = domain.start(&cpuload(&[])).unwrap();
-    assert_eq!(process.next(after(10.0)), Event::Record(json!({"record": "ready"})));
+    assert_eq!(process.next(after(60.0)), Event::Record(json!({"record": "ready"})));
 }
 
 #[test]
@@ -128,11 +128,11 @@ fn a_tool_dies_with_its_controller() {
     let domain =
         server.domain("guest", "echo \"{\\\"record\\\":\\\"ready\\\",\\\"pid\\\":$$}\"; cat >/dev/null");
     let mut process = domain.start(&cpuload(&[])).unwrap();
-    let Event::Record(record) = process.next(after(10.0)) else { panic!("no record") };
+    let Event::Record(record) = process.next(after(60.0)) else { panic!("no record") };
     let id = record["pid"].as_u64().unwrap();
     assert!(Path::new(&format!("/proc/{id}")).exists());
     domain.disconnect();
-    let deadline = after(10.0);
+    let deadline = after(60.0);
     while Path::new(&format!("/proc/{id}")).exists() {
         assert!(Instant::now() < deadline, "the tool lives on");
         std::thread::sleep(Duration::from_millis(10));
@@ -164,7 +164,7 @@ fn a_binary_is_pushed_once_and_a_damaged_one_again() {
     let started = || {
         let domain = server.domain("guest", "echo '{\"record\":\"ready\"}'");
         let mut process = domain.start(&cpuload(&[])).unwrap();
-        assert_eq!(process.next(after(10.0)), Event::Record(json!({"record": "ready"})));
+        assert_eq!(process.next(after(60.0)), Event::Record(json!({"record": "ready"})));
         let path = domain.push("cpuload").unwrap();
         (path.clone(), fs::metadata(path).unwrap().modified().unwrap())
     };
@@ -202,7 +202,7 @@ fn bytes_on_the_wire(port: u16) -> Option<[u64; 2]> {
 /// Reads records until one of that kind.
 fn until(process: &mut dyn Process, wanted: &str) -> serde_json::Value {
     loop {
-        match process.next(after(10.0)) {
+        match process.next(after(60.0)) {
             Event::Record(record) if crate::domain::kind(&record) == wanted => return record,
             Event::Record(_) => {}
             event => panic!("no {wanted}: {event:?}"),
@@ -226,19 +226,19 @@ fn nothing_is_on_the_wire_while_a_probe_measures() {
     until(&mut *load, "quiet");
 
     let mut probe =
-        domain.start(&cpuload(&["--duty", "5", "--duration", "900ms", "--interval", "10ms"])).unwrap();
+        domain.start(&cpuload(&["--duty", "5", "--duration", "5s", "--interval", "10ms"])).unwrap();
     until(&mut *probe, "ready");
     probe.say("quiet").unwrap();
     probe.say("go").unwrap();
     // The order itself goes over the wire.
-    std::thread::sleep(Duration::from_millis(200));
+    std::thread::sleep(Duration::from_secs(1));
     let before = bytes_on_the_wire(server.port);
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(bytes_on_the_wire(server.port), before, "something was sent while the probe measured");
-    let Event::Record(summary) = probe.next(after(10.0)) else { panic!("no summary") };
+    let Event::Record(summary) = probe.next(after(60.0)) else { panic!("no summary") };
     assert_eq!(crate::domain::kind(&summary), "summary", "{summary}");
     load.close();
-    let Event::Record(summary) = load.next(after(10.0)) else { panic!("no summary") };
+    let Event::Record(summary) = load.next(after(60.0)) else { panic!("no summary") };
     assert!(summary["elapsed_s"].as_f64().unwrap() > 1.0, "all of its run is in the summary: {summary}");
 }
 
