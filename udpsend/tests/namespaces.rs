@@ -3,14 +3,7 @@
 
 mod lab;
 
-use lab::{Lab, RECEIVER, RECEIVER6, count};
-
-/// What an interface counted in a summary.
-fn frames(summary: &serde_json::Value, interface: &str, key: &str) -> u64 {
-    let interfaces = summary["interfaces"].as_array().unwrap();
-    let interface = interfaces.iter().find(|found| found["name"] == interface);
-    interface.map_or(0, |found| count(found, key))
-}
+use lab::{Lab, RECEIVER, RECEIVER6, count, frames};
 
 #[test]
 fn every_method_puts_on_the_link_exactly_what_it_says() {

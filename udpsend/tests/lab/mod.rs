@@ -1,6 +1,8 @@
 //! Runs the real binary: on this machine's loopback, or in two network namespaces joined by a veth pair.
 #![allow(dead_code)] // Each test binary uses a part of it.
 
+pub mod capture;
+
 use std::{
     io::{BufRead, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
@@ -249,4 +251,11 @@ impl Drop for Lab {
 /// A whole number of a record.
 pub fn count(record: &Value, key: &str) -> u64 {
     record[key].as_u64().unwrap_or_else(|| panic!("{key} is {} in {record}", record[key]))
+}
+
+/// What an interface counted in a summary.
+pub fn frames(summary: &Value, interface: &str, key: &str) -> u64 {
+    let interfaces = summary["interfaces"].as_array().unwrap();
+    let interface = interfaces.iter().find(|found| found["name"] == interface);
+    interface.map_or(0, |found| count(found, key))
 }
