@@ -7,6 +7,7 @@ use meter::{
     Error, Result,
     cli::CommonArgs,
     cpulist::CpuList,
+    idle,
     placement::Policy,
     session::{Session, Tool},
     tool::Program,
@@ -116,13 +117,13 @@ pub enum DmaLatency {
     /// Left alone.
     Off,
     /// So many microseconds at most.
-    Limit(i32),
+    Limit(u32),
 }
 
 fn dma_latency(text: &str) -> std::result::Result<DmaLatency, String> {
     match text.parse() {
         _ if text == "off" => Ok(DmaLatency::Off),
-        Ok(limit) if limit >= 0 => Ok(DmaLatency::Limit(limit)),
+        Ok(limit) if limit <= idle::LONGEST_US => Ok(DmaLatency::Limit(limit)),
         _ => Err(format!("`{text}` is neither a number of microseconds nor `off`")),
     }
 }

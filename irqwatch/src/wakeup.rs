@@ -3,7 +3,7 @@
 //! One pinned real-time thread per CPU sleeps until each multiple of the period and looks how late
 //! it is: the timer interrupt, the scheduler, deep idle states and a hypervisor that was away.
 
-use std::{fmt, fs::File, io::Write, path::PathBuf};
+use std::{fmt, path::PathBuf};
 
 use meter::{
     Error, ErrorKind, Result, clock,
@@ -12,6 +12,7 @@ use meter::{
     cpulist::CpuList,
     crew::{self, Gate},
     histogram::{HistogramLog, LatencyHistogram, LatencySummary},
+    idle::IdleLimit,
     placement::{Placement, Policy},
     relay::{self, Giver, Taker},
     session::Session,
@@ -27,7 +28,6 @@ use crate::{
     sys,
 };
 
-const DMA_LATENCY: &str = "/dev/cpu_dma_latency";
 /// Between opening the gate and the first intended wake-up.
 const HEAD_START_NS: u64 = 2_000_000;
 /// Longest sleep before the stop flag is looked at again.
@@ -45,7 +45,7 @@ pub struct Config {
     pub period_ns: u64,
     /// Longest wake-up from idle that the kernel may choose, in microseconds, held through
     /// /dev/cpu_dma_latency; `null` leaves it alone.
-    pub dma_latency_us: Option<i32>,
+    pub dma_latency_us: Option<u32>,
     /// Whether the idle limit was asked for: then a kernel without it is an error.
     pub dma_latency_required: bool,
     /// Whether memory is locked.
@@ -201,18 +201,14 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     session.summary(&summary, notes, warnings)
 }
 
-/// Holds the idle limit for as long as the file is open (Documentation/power/pm_qos_interface.rst).
-fn hold_idle_limit(config: &Config, notes: &mut Vec<String>) -> Result<Option<File>> {
+/// Holds the idle limit for as long as the measurement lasts.
+fn hold_idle_limit(config: &Config, notes: &mut Vec<String>) -> Result<Option<IdleLimit>> {
     let Some(limit_us) = config.dma_latency_us else { return Ok(None) };
-    let held = File::options()
-        .write(true)
-        .open(DMA_LATENCY)
-        .and_then(|mut file| file.write_all(&limit_us.to_ne_bytes()).map(|()| file));
-    match held {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if config.dma_latency_required => Err(Error::system(DMA_LATENCY, error)),
+    match IdleLimit::hold(limit_us) {
+        Ok(limit) => Ok(Some(limit)),
+        Err(error) if config.dma_latency_required => Err(error),
         Err(error) => {
-            notes.push(format!("idle states are not limited: {DMA_LATENCY}: {error}"));
+            notes.push(format!("idle states are not limited: {}", error.full_text()));
             Ok(None)
         }
     }

@@ -19,6 +19,7 @@ pub mod crew;
 pub mod error;
 pub mod histogram;
 pub mod host;
+pub mod idle;
 pub mod interrupts;
 pub mod pacer;
 pub mod placement;

@@ -2,6 +2,7 @@
 
 mod probe;
 mod serve;
+mod wait;
 
 use clap::{Parser, Subcommand};
 use meter::{

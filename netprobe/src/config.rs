@@ -129,7 +129,7 @@ pub struct ProbeConfig {
 
 impl fmt::Display for ProbeConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Order { workload, flows, duration_ns, wait, .. } = &self.order;
+        let Order { workload, flows, duration_ns, wait, cpu_dma_latency_us, .. } = &self.order;
         match workload {
             Workload::Stream { direction, .. } => write!(f, "stream {direction}")?,
             Workload::Transactions { transport, request_bytes, response_bytes, outstanding, pace } => {
@@ -155,6 +155,10 @@ impl fmt::Display for ProbeConfig {
             Wait::Spin => ", both ends spinning".to_owned(),
         };
         let length = units::duration(*duration_ns as f64);
-        write!(f, " with {}, {flows} flows for {length}{spinning}", self.server)
+        write!(f, " with {}, {flows} flows for {length}{spinning}", self.server)?;
+        match cpu_dma_latency_us {
+            Some(limit_us) => write!(f, ", idle CPUs of both ends awake within {limit_us} us"),
+            None => Ok(()),
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// An order that a server takes.
-const ORDER: &str = r#"{"open":{"workload":{"transactions":{"transport":"udp","request_bytes":16,"response_bytes":16,"outstanding":4,"pace":{"intended_load_per_s":1000,"poisson":true,"seed":3}}},"flows":2,"peer_threads":null,"peer_cpus":[0,1],"warmup_ns":0,"duration_ns":1000000000,"interval_ns":1000000,"wait":"block","socket":{"congestion":"cubic","segment_bytes":536,"delay_small_writes":false,"quick_ack":false,"send_buffer_bytes":null,"receive_buffer_bytes":null}}}"#;
+const ORDER: &str = r#"{"open":{"workload":{"transactions":{"transport":"udp","request_bytes":16,"response_bytes":16,"outstanding":4,"pace":{"intended_load_per_s":1000,"poisson":true,"seed":3}}},"flows":2,"peer_threads":null,"peer_cpus":[0,1],"warmup_ns":0,"duration_ns":1000000000,"interval_ns":1000000,"wait":"block","cpu_dma_latency_us":5,"socket":{"congestion":"cubic","segment_bytes":536,"delay_small_writes":false,"quick_ack":false,"send_buffer_bytes":null,"receive_buffer_bytes":null}}}"#;
 
 /// Says `data` to a server's door in pieces whose lengths are in the data too, with and without a token,
 /// and to a client's reading of replies.
@@ -46,7 +46,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         ("\"open\":{", "\"open\":{\"more\":1,"),
     ];
     seeds.extend(orders.iter().map(|(from, to)| spoken(31, ORDER.replacen(from, to, 1).as_bytes())));
-    seeds.push(spoken(31, br#"{"open":{"workload":{"stream":{"direction":"both","write_bytes":1,"read_bytes":1,"send_with":"copy","receive_with":"discard"}},"flows":1,"peer_threads":1,"peer_cpus":null,"warmup_ns":0,"duration_ns":1,"interval_ns":null,"wait":"spin","socket":{"congestion":null,"segment_bytes":null,"delay_small_writes":true,"quick_ack":true,"send_buffer_bytes":1,"receive_buffer_bytes":1}}}"#));
+    seeds.push(spoken(31, br#"{"open":{"workload":{"stream":{"direction":"both","write_bytes":1,"read_bytes":1,"send_with":"copy","receive_with":"discard"}},"flows":1,"peer_threads":1,"peer_cpus":null,"warmup_ns":0,"duration_ns":1,"interval_ns":null,"wait":"spin","cpu_dma_latency_us":null,"socket":{"congestion":null,"segment_bytes":null,"delay_small_writes":true,"quick_ack":true,"send_buffer_bytes":1,"receive_buffer_bytes":1}}}"#));
     let (nonce, proof) = (Nonce::default(), Nonce::default());
     let requests = [Request::Authenticate { nonce, proof }, Request::Start, Request::Stop];
     seeds.extend(requests.iter().filter_map(|request| Some(spoken(31, &serde_json::to_vec(request).ok()?))));

@@ -73,6 +73,7 @@ fn order(workload: Workload, wait: Wait) -> Order {
         duration_ns: 300_000_000,
         interval_ns: None,
         wait,
+        cpu_dma_latency_us: None,
         socket: SocketOptions::default(),
     }
 }

@@ -8,15 +8,16 @@ use meter::{
     cli::CommonArgs,
     clock::SECOND_NS,
     cpulist::CpuList,
-    units::{Bytes, Nanoseconds, PacketRate},
+    units::{Bytes, PacketRate},
 };
 
+use super::wait::WaitArgs;
 use crate::{
     config::{ProbeConfig, Repetition},
     options::LocalOptions,
     protocol::order::{
-        Direction, LARGEST_DATAGRAM, Order, Pace, ReceiveWith, SendWith, SocketOptions, Transport, Wait,
-        Workload, distinguishable, tag_bytes,
+        Direction, LARGEST_DATAGRAM, Order, Pace, ReceiveWith, SendWith, SocketOptions, Transport, Workload,
+        distinguishable, tag_bytes,
     },
     server::limits::MOST_OUTSTANDING,
 };
@@ -45,15 +46,8 @@ struct ProbeArgs {
     /// Threads of the server, where CPUs do not say [default: one per flow]
     #[arg(long, value_name = "N", conflicts_with = "peer_cpus")]
     peer_threads: Option<u32>,
-    /// How both ends wait for their sockets [default: block]
-    #[arg(long, value_enum)]
-    wait: Option<WaitArg>,
-    /// Spin on the sockets instead of sleeping in the kernel, at both ends: `--wait spin`
-    #[arg(long, conflicts_with = "wait")]
-    busy_poll: bool,
-    /// How long `--wait adaptive` spins before it sleeps [default: 50us]
-    #[arg(long, value_name = "TIME")]
-    spin_time: Option<Nanoseconds>,
+    #[command(flatten)]
+    wait: WaitArgs,
     #[command(flatten)]
     socket: SocketArgs,
     #[command(flatten)]
@@ -142,7 +136,8 @@ impl ProbeArgs {
                 warmup_ns: common.warmup_ns(),
                 duration_ns: common.duration_ns(DURATION_NS)?,
                 interval_ns: common.interval_ns()?,
-                wait: self.wait(&workload)?,
+                wait: self.wait.resolve(&workload)?,
+                cpu_dma_latency_us: self.wait.cpu_dma_latency_us(),
                 workload,
                 socket: self.socket.both_ends(),
             },
@@ -154,43 +149,6 @@ impl ProbeArgs {
             percentiles: percentiles.to_vec(),
             hlog: common.hlog.clone(),
         })
-    }
-}
-
-/// How a thread waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum WaitArg {
-    /// Sleep in the kernel
-    Block,
-    /// Look again and again for a while, then sleep; transactions only
-    Adaptive,
-    /// Look again and again, never sleep
-    Spin,
-}
-
-/// How long an adaptive wait spins unless told, in nanoseconds: what the kernel's documentation recommends
-/// for its own busy polling (net.core.busy_read).
-const SPIN_NS: u64 = 50_000;
-
-impl ProbeArgs {
-    fn wait(&self, workload: &Workload) -> Result<Wait> {
-        let asked = self.wait.unwrap_or(if self.busy_poll { WaitArg::Spin } else { WaitArg::Block });
-        if self.spin_time.is_some() && asked != WaitArg::Adaptive {
-            return Err(Error::bad_arguments("--spin-time belongs to `--wait adaptive`"));
-        }
-        match (asked, workload) {
-            (WaitArg::Block, _) => Ok(Wait::Block),
-            (_, Workload::Connections { .. }) => {
-                Err(Error::bad_arguments("`crr` makes ever new connections: it can only block"))
-            }
-            (WaitArg::Spin, _) => Ok(Wait::Spin),
-            (WaitArg::Adaptive, Workload::Stream { .. }) => {
-                Err(Error::bad_arguments("`--wait adaptive` is for `rr`: a stream hardly ever waits"))
-            }
-            (WaitArg::Adaptive, Workload::Transactions { .. }) => {
-                Ok(Wait::Adaptive { spin_ns: self.spin_time.map_or(SPIN_NS, |time| time.0) })
-            }
-        }
     }
 }
 

@@ -45,6 +45,9 @@ pub(super) struct ServeArgs {
     /// Largest write, read, request, response or socket buffer [default: 64MiB]
     #[arg(long, value_name = "SIZE")]
     max_buffer: Option<Bytes>,
+    /// Let clients limit this machine's idle states while they measure (their --cpu-dma-latency)
+    #[arg(long)]
+    allow_cpu_dma_latency: bool,
 }
 
 impl ServeArgs {
@@ -90,6 +93,7 @@ impl ServeArgs {
             idle_ns: self.max_idle.map_or(default.idle_ns, |time| time.0),
             hello_ns: self.max_hello.map_or(default.hello_ns, |time| time.0),
             buffer_bytes: self.max_buffer.map_or(default.buffer_bytes, |size| size.0),
+            cpu_dma_latency: self.allow_cpu_dma_latency,
         })
     }
 }

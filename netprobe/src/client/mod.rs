@@ -5,7 +5,7 @@ pub mod connect;
 pub mod intervals;
 pub mod total;
 
-use meter::{Error, Result, control::Stop, histogram::HistogramLog, session::Session};
+use meter::{Error, Result, control::Stop, histogram::HistogramLog, idle::IdleLimit, session::Session};
 
 use crate::{
     config::{ProbeConfig, Repetition},
@@ -24,6 +24,7 @@ pub fn probe(config: &ProbeConfig, session: &mut Session<'_>) -> Result<()> {
     if !session.start(config)? {
         return Ok(());
     }
+    let _idle_limit = config.order.cpu_dma_latency_us.map(IdleLimit::hold).transpose()?;
     let mut log = config.hlog.as_deref().map(HistogramLog::create).transpose()?;
     let mut server = Server::connect(config, session.stop())?;
     let mut total = Total::new(config);

@@ -191,6 +191,9 @@ pub struct Order {
     pub interval_ns: Option<u64>,
     /// How threads wait for their sockets.
     pub wait: Wait,
+    /// Longest time that a CPU of either end's machine may take to wake from idle, in microseconds, held through
+    /// /dev/cpu_dma_latency; `null` leaves idle states alone.
+    pub cpu_dma_latency_us: Option<u32>,
     /// Options of the sockets.
     pub socket: SocketOptions,
 }

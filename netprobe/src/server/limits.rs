@@ -2,6 +2,7 @@
 
 use meter::{
     clock::SECOND_NS,
+    idle,
     units::{self, Bytes},
 };
 use serde::Serialize;
@@ -29,6 +30,8 @@ pub struct Limits {
     /// Largest buffer of a flow, in bytes: a write, a read, a request, a response, a socket's buffer; all
     /// flows of a session together may have four times as much.
     pub buffer_bytes: u64,
+    /// Whether clients may limit the idle states of this machine's CPUs while they measure.
+    pub cpu_dma_latency: bool,
 }
 
 impl Limits {
@@ -52,6 +55,9 @@ impl Limits {
         }
         if matches!(order.wait, Wait::Adaptive { spin_ns } if spin_ns > LONGEST_SPIN_NS) {
             return Err("a thread may spin at most 1 s before it sleeps".into());
+        }
+        if order.cpu_dma_latency_us.is_some_and(|limit_us| limit_us > idle::LONGEST_US) {
+            return Err(format!("a limit on idle states is at most {} us", idle::LONGEST_US));
         }
         self.check_duration(order)?;
         self.check_buffers(order)?;
@@ -136,6 +142,7 @@ impl Default for Limits {
             idle_ns: 30 * SECOND_NS,
             hello_ns: 5 * SECOND_NS,
             buffer_bytes: 64 << 20,
+            cpu_dma_latency: false,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::{io, net::IpAddr, sync::Arc};
 
 use meter::{
-    Error, ErrorKind, Result, clock, control::Stop, cpulist::CpuList, crew::Gate, placement::Placement,
+    Error, ErrorKind, Result, clock, control::Stop, cpulist::CpuList, crew::Gate, idle::IdleLimit,
+    placement::Placement,
 };
 
 use super::{
@@ -86,6 +87,7 @@ impl Session {
     fn measure(&mut self, order: &Order) -> Result<()> {
         self.config.limits.check(order).map_err(Error::bad_arguments)?;
         let placements = self.placements(order)?;
+        let _idle_limit = self.idle_limit(order)?;
         let peer =
             self.channel.peer().map_err(|error| Error::system("tell the client's address", error))?.ip();
         let flows = self.gather(order, peer)?;
@@ -126,6 +128,17 @@ impl Session {
         let policy = own.first().map(|placement| placement.policy).unwrap_or_default();
         let pinned: Vec<Placement> = asked.iter().map(|&cpu| Placement { cpu: Some(cpu), policy }).collect();
         Ok(workload::placements(&pinned, None, flows))
+    }
+
+    /// Limits idle states as the client asks, where this server's user lets clients do so.
+    fn idle_limit(&self, order: &Order) -> Result<Option<IdleLimit>> {
+        let Some(limit_us) = order.cpu_dma_latency_us else { return Ok(None) };
+        if !self.config.limits.cpu_dma_latency {
+            return Err(Error::unavailable(
+                "clients may not limit idle states here; start the server with --allow-cpu-dma-latency",
+            ));
+        }
+        IdleLimit::hold(limit_us).map(Some)
     }
 
     /// Gives the client its cookie and waits until all its flows are here.

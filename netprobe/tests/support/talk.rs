@@ -49,7 +49,7 @@ pub fn is_closed(stream: &mut TcpStream) -> bool {
 }
 
 pub fn order(changes: &[(&str, &str)]) -> String {
-    let mut text = r#"{"open":{"workload":{"transactions":{"transport":"tcp","request_bytes":1,"response_bytes":1,"outstanding":1,"pace":null}},"flows":1,"peer_threads":null,"peer_cpus":null,"warmup_ns":0,"duration_ns":1000000000,"interval_ns":null,"wait":"block","socket":{"congestion":null,"segment_bytes":null,"delay_small_writes":false,"quick_ack":false,"send_buffer_bytes":null,"receive_buffer_bytes":null}}}"#.to_owned();
+    let mut text = r#"{"open":{"workload":{"transactions":{"transport":"tcp","request_bytes":1,"response_bytes":1,"outstanding":1,"pace":null}},"flows":1,"peer_threads":null,"peer_cpus":null,"warmup_ns":0,"duration_ns":1000000000,"interval_ns":null,"wait":"block","cpu_dma_latency_us":null,"socket":{"congestion":null,"segment_bytes":null,"delay_small_writes":false,"quick_ack":false,"send_buffer_bytes":null,"receive_buffer_bytes":null}}}"#.to_owned();
     for (from, to) in changes {
         assert!(text.contains(from), "{from}");
         text = text.replace(from, to);
