@@ -60,7 +60,7 @@ fn a_port_that_is_chosen_is_told() {
     let start: Value = serde_json::from_str(&line).unwrap();
     let address: SocketAddr = start["config"]["listen"].as_str().unwrap().parse().unwrap();
     assert_ne!(address.port(), 0);
-    let told = probe(&["rr", &address.to_string(), "--duration", "50ms"]);
+    let told = probe(&["rr", &address.to_string(), "--duration", "1s"]);
     server.kill().unwrap();
     server.wait().unwrap();
     assert_eq!(told.code, 0, "{}", told.stderr);
@@ -76,7 +76,7 @@ fn another_version_is_told_at_both_ends() {
     let mut told = Vec::new();
     stream.read_to_end(&mut told).unwrap();
     let told = String::from_utf8_lossy(&told);
-    assert!(told.contains("version 2 of the protocol, the client version 3"), "{told}");
+    assert!(told.contains("version 3 of the protocol, the client version 4"), "{told}");
     // A server that closes at the first word, as an older one does.
     let older = TcpListener::bind("127.0.0.1:0").unwrap();
     let name = older.local_addr().unwrap().to_string();
@@ -194,8 +194,7 @@ fn a_token_that_others_can_read_is_warned_of() {
     let server = Server::start(&[]);
     for (mode, warned) in [(0o644, true), (0o600, false)] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        let told =
-            probe(&["rr", &server.name(), "--duration", "20ms", "--token-file", path.to_str().unwrap()]);
+        let told = probe(&["rr", &server.name(), "--duration", "1s", "--token-file", path.to_str().unwrap()]);
         assert_eq!(told.code, 0, "{}", told.stderr);
         assert_eq!(told.stderr.contains("chmod 600"), warned, "{}", told.stderr);
     }

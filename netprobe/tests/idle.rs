@@ -51,7 +51,7 @@ fn both_ends_hold_the_limit_while_they_measure_and_no_longer() {
         assert!(client.wait().unwrap().success(), "{kind:?}");
         eventually("the server lets go of it", || holds(server.pid()) == 0);
     }
-    let told = probe(&[&["rr", &server.name(), "--duration", "100ms"][..], &LIMIT].concat());
+    let told = probe(&[&["rr", &server.name(), "--duration", "1s"][..], &LIMIT].concat());
     assert_eq!(told.code, 0, "{}", told.stderr);
     assert_eq!(told.records[0]["config"]["order"]["cpu_dma_latency_us"], 1_000_000);
     assert!(told.summary()["peer"]["transactions"].as_u64().unwrap() > 0);
@@ -63,10 +63,10 @@ fn a_server_that_was_not_told_to_allow_it_refuses() {
         return;
     }
     let server = Server::start(&[]);
-    let told = probe(&[&["rr", &server.name(), "--duration", "100ms"][..], &LIMIT].concat());
+    let told = probe(&[&["rr", &server.name(), "--duration", "1s"][..], &LIMIT].concat());
     assert_eq!(told.code, 3, "{}", told.stderr);
     assert!(told.stderr.contains("--allow-cpu-dma-latency"), "{}", told.stderr);
-    let without = probe(&["rr", &server.name(), "--duration", "100ms"]);
+    let without = probe(&["rr", &server.name(), "--duration", "1s"]);
     assert_eq!(without.code, 0, "{}", without.stderr);
     assert!(without.records[0]["config"]["order"]["cpu_dma_latency_us"].is_null());
     assert_eq!(server.stop()["refused_order"], 1);
@@ -86,7 +86,7 @@ fn an_end_whose_user_may_not_says_so() {
     };
     let server = Server::start(&["--allow-cpu-dma-latency"]);
     let name = server.name();
-    let words = [&["rr", &name, "--duration", "100ms"][..], &LIMIT].concat();
+    let words = [&["rr", &name, "--duration", "1s"][..], &LIMIT].concat();
     let refused = match as_nobody(&words).output() {
         Ok(output) => output,
         Err(error) => {
@@ -103,7 +103,7 @@ fn an_end_whose_user_may_not_says_so() {
     let nobody = NOBODY.to_string();
     let prefix = ["setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"];
     let server = Server::start_at(address, &prefix, &["--allow-cpu-dma-latency"]);
-    let told = probe(&[&["rr", &server.name(), "--duration", "100ms"][..], &LIMIT].concat());
+    let told = probe(&[&["rr", &server.name(), "--duration", "1s"][..], &LIMIT].concat());
     assert_eq!(told.code, 3, "{}", told.stderr);
     assert!(told.stderr.contains("refuses") && told.stderr.contains(DEVICE), "{}", told.stderr);
     assert_eq!(server.stop()["refused_order"], 1, "and it goes on");
@@ -124,7 +124,7 @@ fn a_machine_without_the_file_says_so() {
         eprintln!("skipped: another mount namespace can't be entered");
         return;
     }
-    let told = probe_through(&prefix, &[&["rr", &server.name(), "--duration", "100ms"][..], &LIMIT].concat());
+    let told = probe_through(&prefix, &[&["rr", &server.name(), "--duration", "1s"][..], &LIMIT].concat());
     assert_eq!(told.code, 3, "{}", told.stderr);
     assert!(told.stderr.contains("CONFIG_CPU_IDLE"), "{}", told.stderr);
 }
