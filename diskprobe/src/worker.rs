@@ -206,6 +206,8 @@ pub struct Worker<E> {
     fresh: Vec<Slot>,
     completions: Vec<Completion>,
     gather: Gather,
+    /// The block of the next operation, chosen before it was due.
+    chosen: Option<Block>,
 }
 
 impl<E: Engine> Worker<E> {
@@ -225,6 +227,7 @@ impl<E: Engine> Worker<E> {
             free: (0..slots).rev().map(Slot).collect(),
             fresh: Vec::with_capacity(usize::from(slots)),
             completions: Vec::with_capacity(usize::from(slots)),
+            chosen: None,
         }
     }
 
@@ -244,6 +247,7 @@ impl<E: Engine> Worker<E> {
         let mut tally = Tally { begin_ns, end_ns: begin_ns, ..Tally::default() };
         let mut open = !self.stop.is_raised();
         recorder.begin(begin_ns);
+        self.chosen = None;
         loop {
             open = open && self.fill(work, begin_ns);
             if self.in_flight() == 0 {
@@ -268,13 +272,20 @@ impl<E: Engine> Worker<E> {
     /// Queues operations on the free slots, as far as they are due; says whether more will follow.
     #[inline]
     fn fill(&mut self, work: &mut Work, begin_ns: u64) -> bool {
+        if self.free.is_empty() {
+            return true;
+        }
+        // Where the operation goes is chosen before its time begins.
+        let mut chosen = self.chosen.take().or_else(|| work.blocks.next());
         let mut now = clock::now_ns();
         while let Some(&slot) = self.free.last() {
             let intended_ns = work.next_due_ns(begin_ns);
             if intended_ns.is_some_and(|due| due > now) {
+                self.chosen = chosen;
                 break;
             }
-            let Some(Block { offset, length }) = work.blocks.next() else { return false };
+            let block = chosen.take().or_else(|| work.blocks.next());
+            let Some(Block { offset, length }) = block else { return false };
             work.schedule.as_mut().map(Schedule::take);
             self.free.pop();
             if work.operation == Operation::Write && self.filler.refill {

@@ -13,6 +13,7 @@ use super::{
     comparison::{Bound, Comparison, Contender, Program},
     figures::{Figure, Measurement},
     formats::{dd, fio, ours},
+    process::Finished,
     workbench::Workbench,
     zram::Zram,
 };
@@ -28,6 +29,10 @@ const BUFFER_BYTES: f64 = (8 << 17) as f64;
 const ZRAM_BYTES: u64 = 512 << 20;
 /// How long runs on it are, in seconds.
 const ZRAM_S: u32 = 2;
+/// How long runs for a histogram are, in seconds: thousands of operations lie above its 99th percentile.
+const HISTOGRAM_S: u32 = 4;
+/// What is read again and again where the page cache is to have it all.
+const CACHED_BYTES: u64 = 64 << 20;
 
 /// All comparisons of this group.
 pub fn comparisons() -> Vec<Comparison> {
@@ -37,6 +42,7 @@ pub fn comparisons() -> Vec<Comparison> {
             .at_most(Figure::RESIDENT_PEAK_BYTES, 32.0 * 4096.0 + 4.0 * 1048576.0),
         memory_device("disk/random-write", Direction::Write, 32),
         latency(),
+        cached_latency(),
         ring_latency(),
     ]
 }
@@ -63,15 +69,7 @@ fn sequential_write() -> Comparison {
         let run = workbench
             .tool("diskprobe", "write")
             .words("--overwrite --keep --block-size 128KiB --queue-depth 8");
-        let finished = run.words("--total 1048576000").args([file]).run()?;
-        let summary = ours::summary(&finished)?;
-        Ok(summary
-            .complete(finished.cost())
-            .with(Figure::BYTES_PER_S, summary.number("bytes_per_s")?)
-            .with(Figure::OPERATIONS_PER_S, summary.number("operations_per_s")?)
-            .with(Figure::P50_NS, summary.number("total_latency.p50_ns")?)
-            .with(Figure::P99_NS, summary.number("total_latency.p99_ns")?)
-            .cpu_per(Figure::CPU_PER_OPERATION_NS, summary.number("operations")?))
+        figures(&run.words("--total 1048576000").args([file]).run()?)
     });
     let fio_goals = [
         (Figure::BYTES_PER_S, Bound::AtLeast(1.0)),
@@ -119,7 +117,7 @@ fn memory_device(name: &str, direction: Direction, depth: u32) -> Comparison {
         })
     };
     let ours = Contender::ours("diskprobe", move |workbench| {
-        random(workbench, direction, &format!("--queue-depth {depth} --block-size 4KiB"))
+        random(workbench, direction, &format!("--queue-depth {depth} --block-size 4KiB --duration {ZRAM_S}s"))
     });
     FIO_VARIANTS.iter().fold(Comparison::new(name, what, ours), |comparison, (label, more)| {
         comparison.against(fio(label, more), &goals)
@@ -141,17 +139,42 @@ const FIO_VARIANTS: [(&str, &str); 4] = [
 /// The same operation measured by both: their histograms have to agree. With one blocking system call each,
 /// because only then does the kernel do the same for both, and of a size that takes longer than reading clocks.
 fn latency() -> Comparison {
-    let what = "total latency of random 64 KiB reads, one pread(2) at a time, O_DIRECT, zram of 512 MiB";
+    let what = "total latency of random 256 KiB reads, one pread(2) at a time, O_DIRECT, zram of 512 MiB";
     let ours = Contender::ours("diskprobe --engine sync", |workbench| {
-        random(workbench, Direction::Read, "--engine sync --queue-depth 1 --block-size 64KiB")
+        let how = "--engine sync --queue-depth 1 --block-size 256KiB";
+        random(workbench, Direction::Read, &format!("{how} --duration {HISTOGRAM_S}s"))
     });
     let fio = Contender::peer("fio psync", FIO, |workbench| {
         let device = Zram::new(ZRAM_BYTES)?;
-        let options = format!("{} --ioengine=psync --bs=64k", fio_random(Direction::Read, 1));
+        let options = fio_random(Direction::Read, 1);
+        let options = format!("{options} --ioengine=psync --bs=256k --runtime={HISTOGRAM_S}");
         run_fio(workbench, &device.path(), Direction::Read, &options)
     });
     let same = Bound::Within(0.05);
     Comparison::new("disk/latency", what, ours)
+        .against(fio, &[(Figure::P50_NS, same), (Figure::P99_NS, same)])
+}
+
+/// The same by the ring, where it goes the same way for both: a cached file is read within the call that submits,
+/// and no thread of the kernel has a part in it.
+fn cached_latency() -> Comparison {
+    let what =
+        "total latency of random 64 KiB reads by io_uring, depth 1, of 64 MiB of a file in the page cache";
+    let ours = Contender::ours("diskprobe", |workbench| {
+        let run = workbench.tool("diskprobe", "read").words("--buffered --order random --block-size 64KiB");
+        let run = run.words(&format!("--queue-depth 1 --span {CACHED_BYTES} --warmup 1s"));
+        let run = run.words(&format!("--duration {HISTOGRAM_S}s")).args([file(workbench)?]);
+        figures(&run.run()?)
+    });
+    let fio = Contender::peer("fio io_uring, fixed buffers and files", FIO, |workbench| {
+        let options = format!(
+            "--rw=randread --bs=64k --iodepth=1 --norandommap --size={CACHED_BYTES} --direct=0 --invalidate=0 --ramp_time=1s --time_based --runtime={HISTOGRAM_S} {}",
+            FIO_VARIANTS[1].1
+        );
+        run_fio(workbench, file(workbench)?, Direction::Read, &options)
+    });
+    let same = Bound::Within(0.05);
+    Comparison::new("disk/latency-cached", what, ours)
         .against(fio, &[(Figure::P50_NS, same), (Figure::P99_NS, same)])
 }
 
@@ -160,7 +183,7 @@ fn latency() -> Comparison {
 fn ring_latency() -> Comparison {
     let what = format!("total latency of random 4 KiB reads, depth 1, O_DIRECT, zram of 512 MiB, {ZRAM_S} s");
     let ours = Contender::ours("diskprobe", |workbench| {
-        random(workbench, Direction::Read, "--queue-depth 1 --block-size 4KiB")
+        random(workbench, Direction::Read, &format!("--queue-depth 1 --block-size 4KiB --duration {ZRAM_S}s"))
     });
     [FIO_VARIANTS[1], FIO_VARIANTS[2]]
         .into_iter()
@@ -183,10 +206,15 @@ fn random(workbench: &Workbench, direction: Direction, how: &str) -> Result<Meas
         Direction::Read => run,
         Direction::Write => run.words("--overwrite --data zeros --device").args([device.path()]),
     };
-    let finished = run.words(&format!("--duration {ZRAM_S}s --span {ZRAM_BYTES}")).run()?;
-    let summary = ours::summary(&finished)?;
+    figures(&run.words(&format!("--span {ZRAM_BYTES}")).run()?)
+}
+
+/// What a run of ours on operations says.
+fn figures(finished: &Finished) -> Result<Measurement> {
+    let summary = ours::summary(finished)?;
     Ok(summary
         .complete(finished.cost())
+        .with(Figure::BYTES_PER_S, summary.number("bytes_per_s")?)
         .with(Figure::OPERATIONS_PER_S, summary.number("operations_per_s")?)
         .with(Figure::P50_NS, summary.number("total_latency.p50_ns")?)
         .with(Figure::P99_NS, summary.number("total_latency.p99_ns")?)
