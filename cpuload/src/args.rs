@@ -92,7 +92,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME")]
     pub start_at: Option<StartTime>,
 
-    /// Exit with 4 when the achieved duty is further than this from the demanded, in percentage points
+    /// Exit with 4 when the achieved duty (with --hold the total load) is further than this from the demanded, in percentage points
     #[arg(long, value_name = "POINTS", value_parser = points)]
     pub require: Option<f64>,
 

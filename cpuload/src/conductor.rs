@@ -5,6 +5,7 @@ use meter::{
     counter::Growth,
     crew::{self, Gate},
     session::Session,
+    units,
     usage::{CpuTimes, Usage, UsageMeter},
 };
 
@@ -107,17 +108,30 @@ fn times(config: &Config, start_ns: u64) -> Times {
 /// Why the load was not what was asked for, if it matters. A run that was stopped owes nothing.
 fn shortfall(config: &Config, summary: &Summary, stopped: bool) -> Vec<String> {
     let mut warnings = Vec::new();
-    let error = (summary.duty_percent - summary.target_duty_percent).abs();
-    if let Some(points) = config.required_points.filter(|points| error > *points) {
-        warnings.push(format!(
-            "the duty is {:.3} % and not {:.3} %: further off than {points} points",
-            summary.duty_percent, summary.target_duty_percent
-        ));
+    if let Some(points) = config.required_points {
+        warnings.extend(too_far_off(config, summary, points));
     }
     if config.operations.is_some() && !stopped && summary.workers.iter().any(|worker| !worker.finished) {
         warnings.push("not all operations were done in the time; pass a longer --duration".to_owned());
     }
     warnings
+}
+
+/// By how much the load missed what was asked for, if by more than `points`, and who had the CPUs.
+fn too_far_off(config: &Config, summary: &Summary, points: f64) -> Option<String> {
+    let denied_ns: u64 = summary.workers.iter().map(|worker| worker.denied_ns).sum();
+    let denied = units::duration(denied_ns as f64);
+    let too_little = format!("; others, a CPU quota or the hypervisor denied the workers {denied}");
+    let (what, target, found, too_much) = match config.load {
+        Load::Hold { total_percent, .. } => {
+            ("total load", total_percent.percent(), summary.total_load_percent?, "; others load these CPUs")
+        }
+        _ => ("duty", summary.target_duty_percent, summary.duty_percent, ""),
+    };
+    let why = if found > target { too_much } else { &too_little };
+    ((found - target).abs() > points).then(|| {
+        format!("the {what} is {found:.3} % and not {target:.3} %: further off than {points} points{why}")
+    })
 }
 
 /// What the conductor saw from outside.

@@ -79,8 +79,8 @@ pub struct Config {
     pub start_wall_ns: Option<u64>,
     /// Distance of the samples, in nanoseconds; `null` for none.
     pub interval_ns: Option<u64>,
-    /// How far the achieved duty may be from the demanded, in percentage points, for the result to be
-    /// trusted; `null` for as far as it likes.
+    /// How far the achieved duty (the total load, where that is held) may be from the demanded, in percentage
+    /// points, for the result to be trusted; `null` for as far as it likes.
     pub required_points: Option<f64>,
 }
 
@@ -122,6 +122,7 @@ impl fmt::Display for Config {
         }
         match &self.places {
             Places::Pinned { cpus } => write!(f, " on CPUs {cpus}")?,
+            Places::Free { workers: 1 } => write!(f, " by a free worker")?,
             Places::Free { workers } => write!(f, " by {workers} free workers")?,
         }
         match self.operations {

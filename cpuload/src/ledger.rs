@@ -1,6 +1,9 @@
 //! What a worker publishes while it runs, for the conductor to read without disturbing it.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use meter::counter::Counter;
 
@@ -15,6 +18,8 @@ pub struct Ledger {
     cpu_clock: AtomicI32,
     /// That of a second thread that works for it; 0 where there is none.
     helper_clock: AtomicI32,
+    /// Its CPU time when it ended.
+    final_cpu_ns: AtomicU64,
     ended: AtomicBool,
 }
 
@@ -25,18 +30,25 @@ impl Ledger {
         self.cpu_clock.store(sys::own_cpu_clock(), Relaxed);
     }
 
-    /// The worker has ended: nothing of it changes any more.
-    pub fn close(&self) {
-        self.ended.store(true, Relaxed);
+    /// The worker has ended after that much CPU time: nothing of it changes any more.
+    pub fn close(&self, cpu_ns: u64) {
+        self.final_cpu_ns.store(cpu_ns, Relaxed);
+        self.ended.store(true, Release);
     }
 
     /// Whether the worker has ended.
     pub fn has_ended(&self) -> bool {
-        self.ended.load(Relaxed)
+        self.ended.load(Acquire)
     }
 
-    /// CPU time of the worker so far, in nanoseconds; `None` before it began and after its thread is gone.
+    /// CPU time of the worker so far, in nanoseconds; `None` before it began.
     pub fn cpu_ns(&self) -> Option<u64> {
+        let at_its_end = || self.has_ended().then(|| self.final_cpu_ns.load(Relaxed));
+        // Its thread may go while its clock is read; then it has ended by now.
+        at_its_end().or_else(|| self.running_cpu_ns()).or_else(at_its_end)
+    }
+
+    fn running_cpu_ns(&self) -> Option<u64> {
         let own_ns = match self.cpu_clock.load(Relaxed) {
             0 => None,
             clock => sys::cpu_clock_ns(clock),
@@ -45,5 +57,24 @@ impl Ledger {
             0 => Some(own_ns),
             clock => sys::cpu_clock_ns(clock).map(|helper_ns| own_ns + helper_ns),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_time_of_a_worker_stays_known_when_its_thread_is_gone() {
+        let ledger = Ledger::default();
+        assert_eq!(ledger.cpu_ns(), None);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                ledger.open(None);
+                assert!(ledger.cpu_ns().is_some());
+                ledger.close(77);
+            });
+        });
+        assert_eq!(ledger.cpu_ns(), Some(77));
     }
 }

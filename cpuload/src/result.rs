@@ -22,7 +22,7 @@ pub struct Sample {
     pub elapsed_s: f64,
     /// Operations of all workers.
     pub operations: u64,
-    /// CPU time received over elapsed time, mean of the workers; `null` where a worker ended meanwhile.
+    /// CPU time received over elapsed time, mean of the workers; `null` where one had not begun.
     pub duty_percent: Option<f64>,
     /// Operations of each worker, in their order.
     pub worker_operations: Vec<u64>,
@@ -50,8 +50,9 @@ pub struct WorkerResult {
     pub cpu_ns: u64,
     /// CPU time that the schedule demanded, in nanoseconds.
     pub demanded_ns: u64,
-    /// Time within its busy windows when others had the CPU, in nanoseconds: tasks and interrupts of
-    /// this kernel and, where the kernel tells steal apart, the hypervisor.
+    /// Time within its busy windows when it had not the CPU, in nanoseconds: others' tasks, a CPU quota of
+    /// its cgroup, interrupts of this kernel and, where the kernel tells steal apart, the hypervisor. With
+    /// the kernels `sync` and `disk` also the time that it waited for disks itself.
     pub denied_ns: u64,
     /// How long it ran, in seconds: with a number of operations, the time to finish.
     pub elapsed_s: f64,

@@ -26,6 +26,20 @@ impl Window {
         Self { begin_ns, busy_ns: busy_until_ns.saturating_sub(begin_ns), end_ns: end_ns.max(begin_ns) }
     }
 
+    /// What of it lies before `at_ns` and what from there on.
+    #[must_use]
+    pub fn split(self, at_ns: u64) -> (Option<Self>, Option<Self>) {
+        if at_ns <= self.begin_ns {
+            return (None, Some(self));
+        }
+        if at_ns >= self.end_ns {
+            return (Some(self), None);
+        }
+        let before_ns = self.busy_ns.min(at_ns - self.begin_ns);
+        let before = Self { busy_ns: before_ns, end_ns: at_ns, ..self };
+        (Some(before), Some(Self { begin_ns: at_ns, busy_ns: self.busy_ns - before_ns, ..self }))
+    }
+
     /// Whether it has no idle part.
     #[must_use]
     pub fn is_full(self) -> bool {
@@ -79,8 +93,8 @@ impl Schedule {
                 (busy_ns, *period_ns)
             }
             Kind::Random { random, mean_busy_ns, mean_idle_ns } => {
-                let busy_ns = (-*mean_busy_ns * random.unit().ln()) as u64;
-                let idle_ns = (-*mean_idle_ns * random.unit().ln()) as u64;
+                let busy_ns = (*mean_busy_ns * random.exponential()) as u64;
+                let idle_ns = (*mean_idle_ns * random.exponential()) as u64;
                 (busy_ns, (busy_ns + idle_ns).max(1))
             }
         };
@@ -130,5 +144,40 @@ mod tests {
         let busy: u64 = windows.iter().map(|window| window.busy_ns).sum();
         let share = busy as f64 / windows.last().unwrap().end_ns as f64;
         assert!((share - 0.3).abs() < 0.01, "{share}");
+    }
+
+    #[test]
+    fn random_times_are_exponential() {
+        const COUNT: usize = 50_000;
+        let mut schedule = Schedule::random("30".parse().unwrap(), 1_000_000_000, 11);
+        let windows: Vec<Window> = (0..COUNT).map(|_| schedule.take()).collect();
+        let busy: Vec<u64> = windows.iter().map(|window| window.busy_ns).collect();
+        let idle: Vec<u64> =
+            windows.iter().map(|window| window.end_ns - window.begin_ns - window.busy_ns).collect();
+        for (mut times, mean_ns) in [(busy, 0.3e9), (idle, 0.7e9)] {
+            times.sort_unstable();
+            // Kolmogorov's distance from 1 - exp(-t/mean); 1.95 / sqrt(n) is exceeded once in a thousand.
+            let distance = times.iter().enumerate().map(|(rank, &time_ns)| {
+                let expected = 1.0 - (-(time_ns as f64) / mean_ns).exp();
+                (expected - (rank as f64 + 0.5) / COUNT as f64).abs()
+            });
+            let farthest = distance.fold(0.0, f64::max);
+            assert!(farthest < 1.95 / (COUNT as f64).sqrt(), "{farthest} from a mean of {mean_ns} ns");
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_window_are_the_window() {
+        let window = Window { begin_ns: 100, busy_ns: 50, end_ns: 200 };
+        assert_eq!(window.split(100), (None, Some(window)));
+        assert_eq!(window.split(200), (Some(window), None));
+        for (at_ns, busy) in [(101, [1, 49]), (150, [50, 0]), (199, [50, 0])] {
+            let (Some(before), Some(after)) = window.split(at_ns) else { panic!("no two parts at {at_ns}") };
+            assert_eq!([before.busy_ns, after.busy_ns], busy);
+            assert_eq!(
+                (before.begin_ns, before.end_ns, after.begin_ns, after.end_ns),
+                (100, at_ns, at_ns, 200)
+            );
+        }
     }
 }

@@ -34,7 +34,7 @@ pub struct Worker<'a> {
     pub stop: &'a Stop,
     /// Where it tells how far it is.
     pub ledger: &'a Ledger,
-    /// How many operations to do at most.
+    /// How many operations to do at most, from the end of the warm-up on.
     pub operations_left: u64,
 }
 
@@ -72,28 +72,50 @@ impl Worker<'_> {
         let cpu_mark_ns = self.cpu_ns();
         let account = Account::begin(times.from_ns, cpu_mark_ns, 0);
         let mut course = Course { carry_ns: 0, cpu_mark_ns, lateness_ns: 0, overhead_ns: 0, account };
+        let (operations, until_ns) = (self.operations_left, times.until_ns);
         let mut warming = times.from_ns > times.start_ns;
+        if warming {
+            self.operations_left = u64::MAX;
+        }
         let mut outcome = Ok(());
         while outcome.is_ok() && !self.is_over() {
             let window = self.schedule.take().placed(times.zero_ns, times.start_ns);
-            if window.begin_ns >= times.until_ns {
+            if window.begin_ns >= until_ns {
                 break;
             }
-            if warming && window.begin_ns >= times.from_ns {
-                warming = false;
-                let done = self.ledger.operations.value();
-                course.account = Account::begin(window.begin_ns, self.cpu_ns(), done);
+            if !warming {
+                outcome = self.window(&mut course, window, until_ns);
+                continue;
             }
-            outcome = self.window(&mut course, window, times.until_ns);
+            // The account begins where the warm-up ends, in the middle of a window too.
+            let (before, from_there) = window.split(times.from_ns);
+            if let Some(before) = before {
+                outcome = self.window(&mut course, before, until_ns);
+            }
+            if let (Ok(()), false, Some(window)) = (&outcome, self.is_over(), from_there) {
+                warming = false;
+                self.operations_left = operations;
+                course.account = self.account_from(window.begin_ns);
+                outcome = self.window(&mut course, window, until_ns);
+            }
         }
         if outcome.is_ok() && !self.is_over() {
-            self.sleep_until(times.until_ns);
+            self.sleep_until(until_ns);
         }
-        let ended_ns = clock::now_ns().min(times.until_ns);
-        course.account.end(ended_ns, self.cpu_ns(), self.ledger.operations.value());
+        if warming {
+            // Nothing was measured.
+            course.account = self.account_from(times.from_ns);
+        }
+        let (ended_ns, cpu_ns) = (clock::now_ns().min(until_ns), self.cpu_ns());
+        course.account.end(ended_ns, cpu_ns, self.ledger.operations.value());
         course.account.finished = self.operations_left == 0;
-        self.ledger.close();
+        self.ledger.close(cpu_ns);
         (course.account, outcome)
+    }
+
+    /// An account that begins there, with what was done until now left out.
+    fn account_from(&self, from_ns: u64) -> Account {
+        Account::begin(from_ns, self.cpu_ns(), self.ledger.operations.value())
     }
 
     fn is_over(&self) -> bool {
@@ -209,6 +231,8 @@ fn smooth(mean: u64, value: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
     use crate::kernel::Kernel;
 
@@ -259,6 +283,51 @@ mod tests {
             worker.run(Times { zero_ns: start_ns, start_ns, from_ns: start_ns, until_ns });
         assert!(outcome.is_err());
         assert!(account.demanded_ns <= account.elapsed_ns(), "{} ns", account.demanded_ns);
+    }
+
+    #[test]
+    fn a_warm_up_that_ends_within_a_window_is_left_out_of_the_account() {
+        let (stop, ledger) = (Stop::new(), Ledger::default());
+        let worker = Worker {
+            schedule: Schedule::cycle("50".parse().unwrap(), 200_000_000),
+            holder: None,
+            work: Kernel::Sqrt.build().unwrap(),
+            stop: &stop,
+            ledger: &ledger,
+            operations_left: u64::MAX,
+        };
+        let start_ns = clock::now_ns() + 1_000_000;
+        let from_ns = start_ns + 80_000_000;
+        let (account, outcome) =
+            worker.run(Times { zero_ns: start_ns, start_ns, from_ns, until_ns: from_ns + 70_000_000 });
+        outcome.unwrap();
+        assert_eq!((account.elapsed_ns(), account.demanded_ns), (70_000_000, 20_000_000));
+        assert!(account.cpu_ns <= account.elapsed_ns() && account.operations < ledger.operations.value());
+    }
+
+    #[test]
+    fn a_run_that_ends_in_its_warm_up_has_measured_nothing() {
+        let (stop, ledger) = (Stop::new(), Ledger::default());
+        let worker = Worker {
+            schedule: Schedule::cycle(crate::Duty::FULL, 10_000_000),
+            holder: None,
+            work: Kernel::Sqrt.build().unwrap(),
+            stop: &stop,
+            ledger: &ledger,
+            operations_left: 1,
+        };
+        let start_ns = clock::now_ns();
+        let from_ns = start_ns + 3_600_000_000_000;
+        let (account, _) = thread::scope(|scope| {
+            scope.spawn(|| {
+                while ledger.operations.value() == 0 {
+                    thread::yield_now();
+                }
+                stop.raise();
+            });
+            worker.run(Times { zero_ns: start_ns, start_ns, from_ns, until_ns: from_ns + 1_000_000 })
+        });
+        assert_eq!((account.operations, account.elapsed_ns(), account.finished), (0, 0, false));
     }
 
     #[test]

@@ -241,3 +241,36 @@ fn what_contradicts_itself_is_refused() {
     let too_much = cpuload(&["--kernel", "memory", "--working-set", "1000TiB"]);
     assert_eq!(too_much.status.code(), Some(3), "{too_much:?}");
 }
+
+#[test]
+fn a_total_that_others_exceed_is_not_held() {
+    let mut other = Command::new(env!("CARGO_BIN_EXE_cpuload"))
+        .args(["--cpus", "0", "--duration", "60s", "--controlled"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // It goes on until its input closes.
+    let mut orders = other.stdin.take().unwrap();
+    orders.write_all(b"go\n").unwrap();
+    let hold = ["--json", "--cpus", "0", "--hold", "10", "--period", "20ms", "--duration", "1s"];
+    let output = cpuload(&[&hold[..], &["--require", "20"]].concat());
+    drop(orders);
+    other.wait().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    let summary = records(&output).pop().unwrap();
+    assert!(summary["warnings"][0].as_str().unwrap().contains("others load these CPUs"), "{summary}");
+}
+
+#[test]
+fn nobody_to_read_the_errors_is_no_crash() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut refused = Command::new(env!("CARGO_BIN_EXE_cpuload"));
+    refused.args(["--cpus", "9999"]).stderr(full());
+    assert_eq!(refused.status().unwrap().code(), Some(3));
+    refused.stderr(Stdio::null()).stdout(full());
+    assert_eq!(refused.args(["--json"]).status().unwrap().code(), Some(3));
+    let mut untrusted = Command::new(env!("CARGO_BIN_EXE_cpuload"));
+    untrusted.args(["--cpus", "0", "--operations", "1000000000000", "--duration", "50ms"]).stderr(full());
+    assert_eq!(untrusted.stdout(Stdio::null()).status().unwrap().code(), Some(4));
+}

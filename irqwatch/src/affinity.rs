@@ -98,7 +98,8 @@ impl fmt::Display for Summary {
             }
             writeln!(f, "  {}", one.device)?;
         }
-        self.difference.as_ref().map_or(Ok(()), |difference| write!(f, "{difference}"))
+        self.difference.as_ref().map_or(Ok(()), |difference| write!(f, "{difference}"))?;
+        self.command.as_ref().map_or(Ok(()), |command| write!(f, "\n{command}"))
     }
 }
 
@@ -125,7 +126,8 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
             Vec::new(),
         );
     };
-    change.to.check_allowed()?;
+    // Not only where this process may run: interrupts have no cpuset.
+    change.to.check_online()?;
     let stop = session.stop();
     if !session.ready()? {
         return Err(Error::failed("stopped before anything was changed"));

@@ -14,7 +14,11 @@ use meter::{
     units::{Bytes, Nanoseconds},
 };
 
-use crate::{affinity, cost, filter::FilterArgs, gaps, handlers, host, wakeup, watch};
+use crate::{
+    affinity, cost,
+    filter::{FilterArgs, Order},
+    gaps, handlers, host, wakeup, watch,
+};
 
 const DEFAULT_INTERVAL_NS: u64 = 1_000_000_000;
 const DEFAULT_COUNT: u64 = 10;
@@ -136,12 +140,7 @@ impl Program for Args {
     }
 
     fn run(self, session: &mut Session<'_>) -> Result<()> {
-        if self.common.hlog.is_some() && !matches!(self.command, Some(Command::Wakeup { .. })) {
-            return Err(Error::bad_arguments("--hlog works with `irqwatch wakeup` only"));
-        }
-        if self.command.is_some() && (self.count.is_some() || self.live) {
-            return Err(Error::bad_arguments("--count and --live work without a command only"));
-        }
+        self.refuse_what_has_no_meaning()?;
         match &self.command {
             None => watch::run(&self.watch()?, session),
             Some(Command::Run { command }) => {
@@ -177,19 +176,66 @@ impl Program for Args {
     }
 }
 
+/// Flags that choose and order what is listed.
+const CHOICE: [&str; 5] = ["--matching", "--class", "--min-rate", "--sort", "--top"];
+
 impl Args {
+    /// A flag that the chosen part would not heed is a mistake, and its result another than was asked for.
+    fn refuse_what_has_no_meaning(&self) -> Result<()> {
+        let (part, heeds): (&str, Vec<&str>) = match &self.command {
+            None => ("irqwatch", [&CHOICE[..], &["--interval", "--duration", "--count", "--live"]].concat()),
+            Some(Command::Run { .. }) => ("irqwatch run", CHOICE.to_vec()),
+            Some(Command::Wakeup { .. }) => {
+                ("irqwatch wakeup", vec!["--cpus", "--sched", "--interval", "--duration", "--hlog"])
+            }
+            Some(Command::Gaps { .. }) => {
+                ("irqwatch gaps", vec!["--cpus", "--sched", "--interval", "--duration"])
+            }
+            Some(Command::Handlers { .. }) => ("irqwatch handlers", [&CHOICE[..], &["--duration"]].concat()),
+            Some(Command::Affinity { .. }) => ("irqwatch affinity", vec!["--matching", "--class"]),
+            Some(Command::Host { .. }) => ("irqwatch host", vec!["--duration"]),
+            Some(Command::Guard) => return Ok(()),
+        };
+        let (common, filter) = (&self.common, &self.filter);
+        let typed = [
+            ("--cpus", common.cpus.is_some()),
+            ("--sched", common.sched != Policy::Other),
+            ("--warmup", common.warmup.is_some()),
+            ("--interval", common.interval.is_some()),
+            ("--duration", common.duration.is_some()),
+            ("--hlog", common.hlog.is_some()),
+            ("--count", self.count.is_some()),
+            ("--live", self.live),
+            ("--matching", filter.matching.is_some()),
+            ("--class", !filter.class.is_empty()),
+            ("--min-rate", filter.min_rate.is_some()),
+            ("--sort", filter.sort != Order::Count),
+            ("--top", filter.top.is_some()),
+        ];
+        match typed.iter().find(|(flag, typed)| *typed && !heeds.contains(flag)) {
+            Some((flag, _)) => {
+                Err(Error::bad_arguments(format!("{flag} has no meaning for `{part}`; leave it out")))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn duration_ns(&self) -> Result<u64> {
         self.common.duration_ns(DEFAULT_DURATION_NS)
     }
 
     fn watch(&self) -> Result<watch::Config> {
-        let interval_ns = self.common.interval_ns()?.unwrap_or(DEFAULT_INTERVAL_NS);
+        let (interval_ns, longest_ns) = (self.common.interval_ns()?, self.common.duration_ns(u64::MAX)?);
+        if interval_ns.is_some_and(|interval_ns| interval_ns > longest_ns) {
+            return Err(Error::bad_arguments("--interval must not be longer than --duration"));
+        }
+        let interval_ns = interval_ns.unwrap_or(DEFAULT_INTERVAL_NS.min(longest_ns));
         let count = match (self.count, self.common.duration) {
             (Some(_), Some(_)) => {
                 return Err(Error::bad_arguments("--count and --duration exclude each other"));
             }
             (Some(count), None) => count,
-            (None, Some(_)) => (self.common.duration_ns(0)? / interval_ns).max(1),
+            (None, Some(_)) => longest_ns / interval_ns,
             (None, None) if self.live => (LIVE_NS / interval_ns).max(1),
             (None, None) => DEFAULT_COUNT,
         };

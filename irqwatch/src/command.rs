@@ -1,13 +1,14 @@
 //! A command that is run, waited for, and ended when `irqwatch` is told to stop.
 
 use std::{
+    fmt,
     os::fd::AsFd,
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, Command, ExitStatus},
     time::Duration,
 };
 
-use meter::{Error, ErrorKind, Result, clock, control::Stop};
+use meter::{Error, ErrorKind, Result, clock, control::Stop, units};
 use serde::Serialize;
 
 use crate::sys;
@@ -29,6 +30,16 @@ pub struct Outcome {
     pub signal: Option<i32>,
     /// CPU time of the command and of those of its children that it waited for, in nanoseconds.
     pub cpu_ns: u64,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.exit_code {
+            Some(code) => write!(f, "the command exited with {code}")?,
+            None => write!(f, "signal {} ended the command", self.signal.unwrap_or(0))?,
+        }
+        write!(f, " after {} of CPU time", units::duration(self.cpu_ns as f64))
+    }
 }
 
 /// A running command, in a process group of its own so that a stop reaches its children too.

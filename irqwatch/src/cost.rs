@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use meter::{Error, Result, session::Session, units};
+use meter::{Error, Result, session::Session};
 use serde::Serialize;
 
 use crate::{
@@ -54,12 +54,7 @@ impl fmt::Display for Summary {
             let (hard, per_s, soft) = (cpu.interrupts, cpu.interrupts_per_s, cpu.softirqs);
             write!(f, "\n  CPU {:<16} {hard:>11} {per_s:>12.1}/s {soft:>11} softirqs", cpu.cpu)?;
         }
-        let cpu = units::duration(self.command.cpu_ns as f64);
-        match self.command.exit_code {
-            Some(code) => write!(f, "\nthe command exited with {code}")?,
-            None => write!(f, "\nsignal {} ended the command", self.command.signal.unwrap_or(0))?,
-        }
-        write!(f, " after {cpu} of CPU time")?;
+        write!(f, "\n{}", self.command)?;
         if let Some(rate) = self.interrupts_per_cpu_s {
             write!(f, ": {rate:.1} interrupts per second of it")?;
         }

@@ -56,6 +56,18 @@ fn rate(text: &str) -> std::result::Result<f64, String> {
     }
 }
 
+/// What something that is listed is chosen and ordered by.
+pub struct Marks<'a> {
+    /// How often it came, per second.
+    pub per_s: f64,
+    /// What makes it busier than others.
+    pub weight: u64,
+    /// Name of its device.
+    pub device: &'a str,
+    /// Its class.
+    pub class: Class,
+}
+
 /// A resolved choice.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -110,15 +122,28 @@ impl Filter {
 
     /// Applies the least rate, the order and the number.
     pub fn arrange(&self, sources: &mut Vec<Source>) {
-        sources.retain(|source| source.per_s >= self.min_rate_per_s);
+        self.arrange_by(sources, |source| Marks {
+            per_s: source.per_s,
+            weight: source.count,
+            device: &source.device,
+            class: source.class,
+        });
+    }
+
+    /// The same for anything that has such marks.
+    pub fn arrange_by<T>(&self, items: &mut Vec<T>, marks: impl Fn(&T) -> Marks<'_>) {
+        items.retain(|item| marks(item).per_s >= self.min_rate_per_s);
+        let heavier = |a: &T, b: &T| marks(b).weight.cmp(&marks(a).weight);
         match self.order {
             Order::Kernel => {}
-            Order::Count => sources.sort_by_key(|source| std::cmp::Reverse(source.count)),
-            Order::Device => sources.sort_by(|a, b| a.device.cmp(&b.device)),
-            Order::Class => sources.sort_by_key(|source| (source.class, std::cmp::Reverse(source.count))),
+            Order::Count => items.sort_by(heavier),
+            Order::Device => items.sort_by(|a, b| marks(a).device.cmp(marks(b).device)),
+            Order::Class => {
+                items.sort_by(|a, b| marks(a).class.cmp(&marks(b).class).then_with(|| heavier(a, b)));
+            }
         }
         if let Some(top) = self.top {
-            sources.truncate(usize::try_from(top).unwrap_or(usize::MAX));
+            items.truncate(usize::try_from(top).unwrap_or(usize::MAX));
         }
     }
 }

@@ -109,8 +109,9 @@ pub struct CpuResult {
     /// Hard interrupts of this CPU meanwhile.
     pub interrupts: u64,
     /// Sum of the gaps over the hard interrupts, in nanoseconds: an upper bound of what one costs, soft
-    /// interrupts and cache misses included, as long as no task ran here (`context_switches` 0);
-    /// `null` without interrupts.
+    /// interrupts and cache misses included, as long as no task ran here (`context_switches` 0). Where there
+    /// were fewer gaps than interrupts, each that made none is taken to have cost the threshold; `null`
+    /// without interrupts.
     pub cost_per_interrupt_ns: Option<f64>,
     /// Times that another task took the CPU from the loop.
     pub context_switches: u64,
@@ -315,15 +316,22 @@ fn result(cpu: usize, outcome: &Outcome, published: &Published, watched: &Watche
         spacing: outcome.finder.spacings.summary(),
         longest: outcome.finder.longest.iter().filter(|gap| gap.length_ns > 0).copied().collect(),
         interrupts,
-        cost_per_interrupt_ns: (interrupts > 0).then(|| total_ns as f64 / interrupts as f64),
+        cost_per_interrupt_ns: cost_bound_ns(total_ns, count, interrupts, watched.threshold_ns),
         context_switches: outcome.context_switches,
         not_running_ns: outcome.not_running_ns,
         reading_ns: if outcome.finder.reading_ns == u64::MAX { 0 } else { outcome.finder.reading_ns },
     }
 }
 
+/// The most that one of `interrupts` cost on average, if nothing else made the gaps.
+fn cost_bound_ns(total_ns: u64, gaps: u64, interrupts: u64, threshold_ns: u64) -> Option<f64> {
+    let unseen_ns = interrupts.saturating_sub(gaps).saturating_mul(threshold_ns);
+    (interrupts > 0).then(|| total_ns.saturating_add(unseen_ns) as f64 / interrupts as f64)
+}
+
 struct Watched {
     elapsed_ns: u64,
+    threshold_ns: u64,
     machine: Difference,
     usage: Usage,
 }
@@ -358,12 +366,22 @@ fn conduct(
     let ended_ns = waiter.until(until_ns, &stop);
     let after = observer.snapshot()?;
     let machine = observer.compare(&before, &after, &FilterArgs::default().resolve()?);
-    Ok(Watched { elapsed_ns: ended_ns.saturating_sub(start_ns), machine, usage: usage.read() })
+    let elapsed_ns = ended_ns.saturating_sub(start_ns);
+    Ok(Watched { elapsed_ns, threshold_ns: config.threshold_ns, machine, usage: usage.read() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interrupts_that_made_no_gap_cost_no_more_than_the_threshold() {
+        assert_eq!(cost_bound_ns(6_000, 2, 2, 500), Some(3_000.0));
+        assert_eq!(cost_bound_ns(6_000, 5, 2, 500), Some(3_000.0));
+        assert_eq!(cost_bound_ns(6_000, 2, 4, 500), Some(1_750.0));
+        assert_eq!(cost_bound_ns(0, 0, 7, 500), Some(500.0));
+        assert_eq!(cost_bound_ns(6_000, 2, 0, 500), None);
+    }
 
     #[test]
     fn the_longest_gaps_are_kept_in_order() {

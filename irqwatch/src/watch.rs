@@ -27,7 +27,11 @@ pub struct Config {
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} samples, one every {}", self.count, units::duration(self.interval_ns as f64))
+        let interval = units::duration(self.interval_ns as f64);
+        match self.count {
+            1 => write!(f, "one sample, after {interval}"),
+            count => write!(f, "{count} samples, one every {interval}"),
+        }
     }
 }
 

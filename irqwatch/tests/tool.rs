@@ -35,6 +35,15 @@ fn a_filter_keeps_what_it_names() {
 }
 
 #[test]
+fn a_watch_is_no_longer_than_asked_for() {
+    let output = irqwatch(&["--duration", "100ms", "--json"]);
+    assert!(output.status.success(), "{output:?}");
+    let records = records(&output);
+    assert_eq!(records[0]["config"]["interval_ns"], 100_000_000);
+    assert_eq!(records[0]["config"]["count"], 1);
+}
+
+#[test]
 fn a_command_is_run_and_its_exit_code_told() {
     let output = irqwatch(&["--json", "run", "--", "sh", "-c", "sleep 0.05; exit 7"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -75,6 +84,18 @@ fn what_makes_no_sense_is_refused() {
         &["run"],
         &["run", "--", "/no/such/program"],
         &["--count", "2", "run", "--", "true"],
+        &["--cpus", "0"],
+        &["--warmup", "1s"],
+        &["--interval", "1s", "--duration", "100ms"],
+        &["--duration", "1s", "run", "--", "true"],
+        &["--sched", "fifo:1", "run", "--", "true"],
+        &["wakeup", "--class", "msi"],
+        &["wakeup", "--warmup", "1s"],
+        &["gaps", "--matching", "eth0"],
+        &["gaps", "--live"],
+        &["handlers", "--interval", "1s"],
+        &["affinity", "--top", "2"],
+        &["host", "--sort", "device"],
         &["wakeup", "--period", "1us"],
         &["wakeup", "--priority", "100"],
         &["wakeup", "--dma-latency", "-1"],

@@ -1,6 +1,6 @@
 //! Lists of CPUs in the kernel's notation: `0-3,8`.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, fs, str::FromStr};
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -52,16 +52,56 @@ impl CpuList {
     /// Refuses CPUs that this process can't use.
     ///
     /// # Errors
-    /// Names the first CPU that does not exist or is not allowed, and the CPUs that are (exit code 3).
+    /// Names the first CPU that does not exist, is offline or is not allowed, with the reason as far as the
+    /// kernel tells it, and the CPUs that can be used (exit code 3).
     pub fn check_allowed(&self) -> Result<()> {
         let allowed = Self::allowed()?;
-        match self.0.iter().find(|cpu| !allowed.0.contains(cpu)) {
+        let Some(&cpu) = self.0.iter().find(|cpu| !allowed.0.contains(cpu)) else { return Ok(()) };
+        let reason = machine_lacks(cpu)
+            .or_else(|| cpuset_lacks(cpu))
+            .unwrap_or_else(|| "this process's affinity leaves it out (see taskset(1))".to_owned());
+        Err(Error::unavailable(format!(
+            "CPU {cpu} can't be used here: {reason}; this process may run on CPUs {allowed} (see --cpus)"
+        )))
+    }
+
+    /// Refuses CPUs that nobody can use now.
+    ///
+    /// # Errors
+    /// Names the first CPU that does not exist or is offline (exit code 3).
+    pub fn check_online(&self) -> Result<()> {
+        match self.0.iter().find_map(|&cpu| Some((cpu, machine_lacks(cpu)?))) {
             None => Ok(()),
-            Some(cpu) => Err(Error::unavailable(format!(
-                "CPU {cpu} can't be used here; this process may run on CPUs {allowed} (see --cpus)"
-            ))),
+            Some((cpu, reason)) => Err(Error::unavailable(format!("CPU {cpu} can't be used here: {reason}"))),
         }
     }
+}
+
+/// A list of CPUs that the kernel tells in a file.
+fn listed(path: &str) -> Option<CpuList> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Why nobody can use that CPU: there is none, or it is offline.
+fn machine_lacks(cpu: usize) -> Option<String> {
+    let lacks =
+        |file: &str| listed(&format!("/sys/devices/system/cpu/{file}")).filter(|list| !list.0.contains(&cpu));
+    match lacks("present") {
+        Some(present) => Some(format!("this machine has CPUs {present}")),
+        None => lacks("online").map(|online| format!("it is offline, and CPUs {online} are online")),
+    }
+}
+
+/// Which cpuset of this process leaves that CPU out (cpuset(7), and cgroups(7) for both versions).
+fn cpuset_lacks(cpu: usize) -> Option<String> {
+    let name = fs::read_to_string("/proc/self/cpuset").ok()?;
+    let name = name.trim_end();
+    let files = [
+        format!("/sys/fs/cgroup/{name}/cpuset.cpus.effective"),
+        format!("/sys/fs/cgroup/cpuset/{name}/cpuset.effective_cpus"),
+    ];
+    let list = files.iter().find_map(|file| listed(file)).filter(|list| !list.0.contains(&cpu))?;
+    Some(format!("the cpuset {name} has CPUs {list}"))
 }
 
 impl FromStr for CpuList {
@@ -148,6 +188,23 @@ mod tests {
         let error = CpuList::new([9_999]).check_allowed().unwrap_err();
         assert!(error.to_string().contains("CPU 9999"), "{error}");
         assert_eq!(error.kind().exit_code(), 3);
+        assert!(CpuList::new([9_999]).check_online().is_err());
+        CpuList::allowed().unwrap().check_online().unwrap();
+    }
+
+    #[test]
+    fn a_cpu_that_the_affinity_leaves_out_is_told_from_one_that_does_not_exist() {
+        let cpus = sys::sched_getaffinity().unwrap();
+        let [kept, left_out, ..] = cpus[..] else {
+            eprintln!("skipped: one CPU only");
+            return;
+        };
+        let error = std::thread::spawn(move || {
+            sys::sched_setaffinity(&[kept]).unwrap();
+            CpuList::new([left_out]).check_allowed().unwrap_err()
+        });
+        let text = error.join().unwrap().to_string();
+        assert!(text.contains("affinity") && text.contains(&format!("may run on CPUs {kept} ")), "{text}");
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use crate::{
     control::{Control, Stop},
     host::HostFacts,
     record::{Body, Kind, SCHEMA_VERSION, Sink, Stamp},
+    tool::tell_people,
 };
 
 /// Name and version of a tool.
@@ -187,7 +188,7 @@ impl<'a> Session<'a> {
         warnings: Vec<String>,
     ) -> Result<()> {
         for warning in &warnings {
-            eprintln!("{}: warning: {warning}", self.tool.name);
+            tell_people(format_args!("{}: warning: {warning}", self.tool.name));
         }
         if !warnings.is_empty() {
             self.verdict = Verdict::Untrusted;

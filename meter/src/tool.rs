@@ -1,6 +1,10 @@
 //! A tool's `main`: command line in, records out, an exit code at the end.
 
-use std::{io, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 
@@ -37,10 +41,17 @@ pub fn main<P: Program>() -> ExitCode {
         Ok(Verdict::Valid) => ExitCode::SUCCESS,
         Ok(Verdict::Untrusted) => ExitCode::from(EXIT_UNTRUSTED),
         Err(error) => {
-            eprintln!("{}: {}", P::TOOL.name, error.full_text());
+            tell_people(format_args!("{}: {}", P::TOOL.name, error.full_text()));
             ExitCode::from(error.kind().exit_code())
         }
     }
+}
+
+/// Writes a line to standard error. Where nobody can read it — a closed pipe, a full disk — the exit code and
+/// the records still say what there is to say, so that is no failure of its own (and no panic, as with
+/// `eprintln`).
+pub fn tell_people(line: fmt::Arguments<'_>) {
+    let _: io::Result<()> = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
 
 fn launch<P: Program>(program: P) -> Result<Verdict> {

@@ -1,12 +1,15 @@
 //! `alloc`: what `stress -m` does: allocates memory, writes one byte to each of its pages, frees it,
 //! and begins anew. It makes page faults, and the kernel zeroes pages and takes them back. One
 //! operation is one page; the working set is the size of one allocation, 256 MiB by default as there.
+//! Small ones are new to the kernel each time as well: the C library must not keep them (below 32 MiB it
+//! would, and does for `stress`, which then touches the same pages for ever).
 
 use std::hint::black_box;
 
 use meter::{Error, Result, units::Bytes};
 
 use super::Work;
+use crate::sys;
 
 /// Distance of the bytes that are written, as `stress --vm-stride` has it.
 const PAGE: usize = 4096;
@@ -22,6 +25,7 @@ pub(super) struct Alloc {
 impl Alloc {
     pub(super) fn new(bytes: u64) -> Result<Self> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        sys::free_to_the_kernel()?;
         Ok(Self { bytes, memory: Vec::new(), at: bytes })
     }
 
@@ -53,5 +57,23 @@ impl Work for Alloc {
             self.at += PAGE;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_allocation_makes_page_faults() {
+        // Small enough for the C library to keep it, if it may; and for a huge page not to fit.
+        const BYTES: usize = 1 << 20;
+        let mut alloc = Alloc::new(BYTES as u64).unwrap();
+        let faults = || meter::sys::getrusage(libc::RUSAGE_THREAD).ru_minflt;
+        for round in 0..6 {
+            let before = faults();
+            alloc.run((BYTES / PAGE) as u64).unwrap();
+            assert!(faults() > before, "no page fault in round {round}");
+        }
     }
 }

@@ -9,7 +9,9 @@ use meter::Result;
 use super::Work;
 
 const SIZE: usize = 32;
-/// One product is about 5 µs already.
+/// Columns that are summed up at once: as many as vector registers hold everywhere.
+const BLOCK: usize = 16;
+/// One product is about 3 µs already.
 const SLICE: u64 = 1;
 
 type Square = [[f64; SIZE]; SIZE];
@@ -39,11 +41,14 @@ impl Work for Matrix {
         for _ in 0..operations {
             let (left, right) = (black_box(&*self.left), black_box(&*self.right));
             for (row, product) in left.iter().zip(self.product.iter_mut()) {
-                *product = [0.0; SIZE];
-                for (&factor, line) in row.iter().zip(right) {
-                    for (sum, &value) in product.iter_mut().zip(line) {
-                        *sum += factor * value;
+                for (block, product) in product.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+                    let mut sums = [0.0; BLOCK];
+                    for (&factor, line) in row.iter().zip(right) {
+                        for (sum, &value) in sums.iter_mut().zip(&line.as_chunks::<BLOCK>().0[block]) {
+                            *sum += factor * value;
+                        }
                     }
+                    *product = sums;
                 }
             }
             black_box(&*self.product);
@@ -60,7 +65,9 @@ mod tests {
     fn the_product_is_right() {
         let mut matrix = Matrix::new();
         matrix.run(1).unwrap();
-        let expected: f64 = (0..SIZE).map(|k| matrix.left[3][k] * matrix.right[k][5]).sum();
-        assert!((matrix.product[3][5] - expected).abs() < 1e-9);
+        for (row, column) in [(3, 5), (0, 0), (31, 31), (16, 15), (15, 16)] {
+            let expected: f64 = (0..SIZE).map(|k| matrix.left[row][k] * matrix.right[k][column]).sum();
+            assert!((matrix.product[row][column] - expected).abs() < 1e-9, "row {row}, column {column}");
+        }
     }
 }

@@ -18,9 +18,9 @@ pub use self::pairs::Kind;
 use self::{pairs::Pairs, tracefs::Tracer};
 use crate::{
     class::Class,
-    filter::Filter,
+    filter::{Filter, Marks},
     observer::{Observer, OwnCost},
-    source::device_of,
+    source::{device_of, rate},
 };
 
 /// How often the trace buffers are emptied.
@@ -79,7 +79,7 @@ impl fmt::Display for Handler {
 pub struct Summary {
     /// Its length, in seconds.
     pub elapsed_s: f64,
-    /// Each handler, the one with the largest sum first.
+    /// Each handler, as filtered and ordered; by default the one with the largest sum first.
     pub handlers: Vec<Handler>,
     /// Times that the kernel had to drop events because the buffers were full.
     pub lost: u64,
@@ -124,7 +124,7 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     drop(tracer);
 
     let lost = pairs.lost();
-    let handlers = name_handlers(pairs, &config.filter)?;
+    let handlers = name_handlers(pairs, elapsed_s, &config.filter)?;
     let warnings = if lost > 0 {
         vec![format!("the trace buffers overflowed {lost} times: counts are too low; pass a larger --buffer")]
     } else {
@@ -134,9 +134,9 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
 }
 
 /// Gives the numbers of the events the names of /proc.
-fn name_handlers(pairs: Pairs, filter: &Filter) -> Result<Vec<Handler>> {
+fn name_handlers(pairs: Pairs, elapsed_s: f64, filter: &Filter) -> Result<Vec<Handler>> {
     let (interrupts, softirqs) = (Table::interrupts()?, Table::softirqs()?);
-    let mut handlers: Vec<Handler> = pairs
+    let mut handlers: Vec<(Class, Handler)> = pairs
         .into_times()
         .filter_map(|(kind, number, times)| {
             let (name, device, class) = match kind {
@@ -157,9 +157,15 @@ fn name_handlers(pairs: Pairs, filter: &Filter) -> Result<Vec<Handler>> {
                 return None;
             }
             let time = times.histogram.summary()?;
-            Some(Handler { kind, name, device: device.to_owned(), time, total_ns: times.total_ns })
+            let handler = Handler { kind, name, device: device.to_owned(), time, total_ns: times.total_ns };
+            Some((class, handler))
         })
         .collect();
-    handlers.sort_by_key(|handler| std::cmp::Reverse(handler.total_ns));
-    Ok(handlers)
+    filter.arrange_by(&mut handlers, |(class, handler)| Marks {
+        per_s: rate(handler.time.count, elapsed_s),
+        weight: handler.total_ns,
+        device: &handler.device,
+        class: *class,
+    });
+    Ok(handlers.into_iter().map(|(_, handler)| handler).collect())
 }
