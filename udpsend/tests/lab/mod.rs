@@ -74,7 +74,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    fn of(output: Output) -> Self {
+    pub fn of(output: Output) -> Self {
         let lines = String::from_utf8(output.stdout).unwrap();
         Self {
             code: output.status.code(),
