@@ -126,6 +126,18 @@ pub struct Trial {
     pub wall_s: f64,
     /// How long the probe ran, in seconds, precondition included.
     pub probe_s: f64,
+    /// Where `wall_s` went, in seconds by stage: `attach` (the domains checked, the device switched), `load`
+    /// (started), `proof` (proved and fallen silent), `start` (the probe, until it is ready), `probe` (from
+    /// `go` to its end), `stop` (the loads, until their summaries are here). A name with a dot is a part of
+    /// the stage before the dot, such as `attach.switch`. A broken trial has the stages that it reached; the
+    /// one that broke it has what came after too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stages_s: BTreeMap<String, f64>,
+    /// When the platform was asked whether the measured domain still runs, in seconds since `go`: a probe
+    /// took several times longer than others before it. Questions to the host, none to the measured domain,
+    /// but within the measurement. Missing in nearly every trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looked_at_s: Vec<f64>,
     /// The probe's numbers by the names of the plan's metrics. What the probe could not tell is missing.
     pub metrics: BTreeMap<String, f64>,
     /// What was counted as interrupts.
@@ -316,6 +328,8 @@ pub(crate) mod tests {
             started_wall_ns: 5,
             wall_s: 0.25,
             probe_s: 0.125,
+            stages_s: BTreeMap::from([("attach".to_owned(), 0.0625)]),
+            looked_at_s: Vec::new(),
             metrics: BTreeMap::from([("elapsed".to_owned(), 0.1)]),
             interrupt_sources: Vec::new(),
             proofs: Vec::new(),

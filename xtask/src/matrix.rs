@@ -19,7 +19,7 @@ use crate::{
     report, results, resume,
     schedule::{self, Slot},
     tools::{self, Binaries},
-    trial::{Lab, Place},
+    trial::{Expected, Lab, Place},
 };
 
 /// A plan, and what of it is to be done.
@@ -58,6 +58,18 @@ impl Work {
         Self::new(plan, None)
     }
 
+    /// How long the probes of earlier sessions took.
+    fn expected(&self) -> Expected {
+        let mut expected = Expected::default();
+        let trials = self.earlier.iter().flat_map(|earlier| &earlier.trials);
+        for trial in trials.filter(|trial| trial.outcome == Outcome::Completed) {
+            if let Some(cell) = self.cells.iter().find(|cell| cell.name() == trial.cell) {
+                expected.learn(cell, trial.probe_s);
+            }
+        }
+        expected
+    }
+
     /// The trials that earlier sessions brought to an end.
     fn finished(&self) -> Tally {
         let mut tally = Tally::default();
@@ -82,25 +94,37 @@ pub fn run(args: &MatrixArgs) -> Result<u8> {
     let binaries = args.binaries.as_deref().map_or_else(tools::build, Binaries::find)?;
     platform::namespaces::become_root_if_possible();
     // Dropped last: the platform puts everything back before its machines end.
-    let _lab = args.lab.map(|LabKind::Xen| lab::Session::open(&mut work.plan)).transpose()?;
+    let lab = args.lab.map(|LabKind::Xen| lab::Session::open(&mut work.plan)).transpose()?;
     let control = Control::install(false)?;
     let folder = match &args.resume {
         Some(folder) => folder.canonicalize().with_context(|| format!("find {}", folder.display()))?,
         None => results::create(&args.results, &work.plan.name)?,
     };
     let executed = execute_in(&folder, &work, &binaries, &control.stop());
-    let tally = executed.inspect_err(|_| results::remove_if_unused(&folder))?;
+    let (tally, lost) = executed.inspect_err(|_| results::remove_if_unused(&folder))?;
     let stopped = control.stop().is_raised();
-    if tally == Tally::default() && work.earlier.is_none() {
+    let measured = tally != Tally::default() || work.earlier.is_some();
+    if measured {
+        results::point_latest(&folder)?;
+        report_again(&folder)?;
+    } else {
         results::remove_unmeasured(&folder);
-        return Ok(EXIT_STOPPED);
     }
-    results::point_latest(&folder)?;
-    report_again(&folder)?;
-    if stopped {
-        eprintln!("stopped; to go on: cargo xtask matrix --resume {}", folder.display());
+    let in_lab = if args.lab.is_some() { " --lab xen" } else { "" };
+    let go_on = if measured {
+        format!("; to go on: cargo xtask matrix{in_lab} --resume {}", folder.display())
+    } else {
+        String::new()
+    };
+    if let (Some(why), false) = (lost, stopped) {
+        let lab = lab.as_ref().and_then(lab::Session::ended).map(|lab| format!(" ({lab})"));
+        let message = format!("stopped: {why}{}{go_on}", lab.unwrap_or_default());
+        return Err(meter::Error::unavailable(message).into());
     }
-    Ok(tally.exit_code(stopped))
+    if stopped && measured {
+        eprintln!("stopped{go_on}");
+    }
+    Ok(if measured { tally.exit_code(stopped) } else { EXIT_STOPPED })
 }
 
 /// Columns of the terminal's tables: every column is shown, also where a narrow terminal wraps lines.
@@ -151,8 +175,14 @@ impl Tally {
     }
 }
 
-/// Prepares the platform, executes, and puts everything back. Counts what earlier sessions finished too.
-fn execute_in(folder: &Path, work: &Work, binaries: &Binaries, stop: &Stop) -> Result<Tally> {
+/// Prepares the platform, executes, and puts everything back. Counts what earlier sessions finished too;
+/// tells why the platform was lost, if it was.
+fn execute_in(
+    folder: &Path,
+    work: &Work,
+    binaries: &Binaries,
+    stop: &Stop,
+) -> Result<(Tally, Option<String>)> {
     // Before anything in the folder is touched: nobody else may be at work in it.
     let reopened = work.earlier.as_ref().map(|_| Journal::reopen(folder)).transpose()?;
     let mut platform = platform::prepare(&work.plan, &binaries.folder, folder)?;
@@ -165,11 +195,12 @@ fn execute_in(folder: &Path, work: &Work, binaries: &Binaries, stop: &Stop) -> R
         _ => (begin(folder, &work.plan, header)?, 0),
     };
     let mut progress = Progress::new(work.order.len() as u64);
-    let lab = Lab { plan: &work.plan, platform: &mut *platform, stop: stop.clone() };
+    let expected = work.expected();
+    let lab = Lab { plan: &work.plan, platform: &mut *platform, stop: stop.clone(), expected };
     let start = Start { sequence, tally: work.finished() };
     let tally = execute(lab, &work.cells, &work.order, start, &mut journal, &mut progress)?;
     progress.finish();
-    Ok(tally)
+    Ok((tally, platform.lost().map(str::to_owned)))
 }
 
 /// Stores the resolved plan, and begins the journal.
@@ -217,7 +248,7 @@ pub struct Start {
 }
 
 /// Executes the trials in order, each into the journal before the next. An invalid one is repeated
-/// once; both are kept. Ends early, without an error, when the user stops it.
+/// once; both are kept. Ends early, without an error, when the user stops it or the platform is lost.
 pub fn execute(
     mut lab: Lab<'_>,
     cells: &[Cell],

@@ -42,7 +42,7 @@ pub enum LabAction {
     },
     /// End the machines; images and keys stay for the next time
     Down,
-    /// Hold the machines (started by `up`)
+    /// Hold the machines (started by `up`) while standard input is open, or for good once it says `stay`
     #[command(hide = true)]
     Supervise {
         /// End the machines after so many minutes

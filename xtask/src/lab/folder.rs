@@ -2,7 +2,8 @@
 
 use std::{
     env, fs,
-    fs::File,
+    fs::{File, TryLockError},
+    io::Write,
     os::{fd::OwnedFd, unix::fs::symlink},
     path::{Path, PathBuf},
     sync::Arc,
@@ -51,8 +52,16 @@ impl Folder {
     /// Waits until no other process makes images or boots; the turn ends when the result is dropped.
     pub fn take_turn(&self) -> Result<File> {
         let path = self.path("turn");
-        let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
-        file.lock().with_context(|| format!("lock {}", path.display()))?;
+        let failed = || format!("lock {}", path.display());
+        let options = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = options.with_context(failed)?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            let owner = fs::read_to_string(&path).unwrap_or_default();
+            eprintln!("lab: process {} makes or boots it; waiting for that", owner.trim());
+            file.lock().with_context(failed)?;
+        }
+        file.set_len(0).with_context(failed)?;
+        write!(file, "{}", std::process::id()).with_context(failed)?;
         Ok(file)
     }
 
@@ -98,8 +107,44 @@ impl Running {
     }
 }
 
-/// When a process began, in clock ticks since boot (proc(5), field 22 of `stat`).
+/// When a process that lives began, in clock ticks since boot (proc(5), fields 3 and 22 of `stat`).
 fn began(process: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    // One that was killed and not yet waited for has its entry still.
+    let lives = !matches!(fields.next()?, "Z" | "X");
+    fields.nth(18)?.parse().ok().filter(|_| lives)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_killed_process_that_nobody_waited_for_does_not_live() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(began(child.id()).is_some());
+        child.kill().unwrap();
+        // Its end, not its entry: that stays until it is waited for.
+        let stat = format!("/proc/{}/stat", child.id());
+        while !fs::read_to_string(&stat).unwrap().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        assert_eq!(began(child.id()), None);
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn the_turn_names_its_owner_and_passes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder(folder.path().to_owned());
+        let turn = folder.take_turn().unwrap();
+        assert_eq!(fs::read_to_string(folder.path("turn")).unwrap(), std::process::id().to_string());
+        let later = folder.clone();
+        let second = std::thread::spawn(move || later.take_turn().map(drop));
+        drop(turn);
+        second.join().unwrap().unwrap();
+    }
 }

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{archive::Archive, debian, folder::Folder};
 use crate::{
     domain::shell::{LocalShell, Shell, run},
+    platform::namespaces::loop_device::free_bytes,
     tools::sha256,
 };
 
@@ -39,19 +40,25 @@ const GUEST_MODULES: [&str; 9] = [
 ];
 /// Size of each measured disk, in bytes: the image is sparse.
 const DISK: u64 = 1 << 30;
+/// Free space that making the images takes, packages included, in bytes: 1.6 GiB, and room to run.
+const TO_MAKE: u64 = 3 << 30;
+/// Free space that running takes, in bytes: what Domain-0 changes on its disk, and what is measured.
+const TO_RUN: u64 = 1 << 30;
 const SHORT: Duration = Duration::from_secs(120);
 
 /// Makes what is not there or was made from other sources than these.
 pub fn ensure(folder: &Folder) -> Result<()> {
+    let stamp_path = folder.path("made-from");
+    check_space(folder, if stamp_path.exists() { TO_RUN } else { TO_MAKE })?;
     let root = debian::ensure_root(folder)?;
     let sources =
         [DOM0_INITRD, DOM0_INIT, GUEST_INIT, BLOCK, VIF, A_CONFIG, B_CONFIG, &GUEST_MODULES.join(" ")];
     let stamp = sha256(sources.join("\0").as_bytes());
-    if fs::read_to_string(folder.path("made-from")).is_ok_and(|made_from| made_from == stamp) {
+    if fs::read_to_string(&stamp_path).is_ok_and(|made_from| made_from == stamp) {
         return Ok(());
     }
     eprintln!("lab: making the images");
-    let _ = fs::remove_file(folder.path("made-from"));
+    let _ = fs::remove_file(&stamp_path);
     keys(folder, &root)?;
     let kernel = kernels(folder, &root)?;
     let initrd = dom0_initrd(&root, &kernel)?;
@@ -61,7 +68,23 @@ pub fn ensure(folder: &Folder) -> Result<()> {
     for disk in ["disk-xen.img", "disk-native.img"] {
         File::create(folder.path(disk))?.set_len(DISK)?;
     }
-    fs::write(folder.path("made-from"), stamp).context("write made-from")
+    fs::write(stamp_path, stamp).context("write made-from")
+}
+
+/// Refuses to begin what would fill the disk.
+fn check_space(folder: &Folder, needed: u64) -> Result<()> {
+    let free = free_bytes(folder.as_ref()).context("ask for the free space")?;
+    if free >= needed {
+        return Ok(());
+    }
+    let mebibytes = |bytes: u64| bytes >> 20;
+    Err(meter::Error::unavailable(format!(
+        "the lab needs {} MiB in {}, and {} are free; XDG_CACHE_HOME can name another place",
+        mebibytes(needed),
+        folder.as_ref().display(),
+        mebibytes(free)
+    ))
+    .into())
 }
 
 /// Keys of the lab's own: one to enter its machines, one that they show.

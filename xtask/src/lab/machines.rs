@@ -87,7 +87,8 @@ fn devices(command: &mut Command, folder: &Folder, disk: &str, serial: &str, por
         ("-device", format!("e1000e,netdev=link,mac={link},addr=0x7")),
         ("-drive", drive),
         ("-device", "ich9-ahci,id=ahci,addr=0x8".to_owned()),
-        ("-device", format!("ide-hd,drive=measured,bus=ahci.0,serial={serial}")),
+        // A full disk here is an I/O error there, and not a machine that stands still.
+        ("-device", format!("ide-hd,drive=measured,bus=ahci.0,serial={serial},werror=report")),
     ] {
         command.args([key, &value]);
     }

@@ -17,16 +17,16 @@ mod wires;
 use std::{
     env,
     fs::{self, File},
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     os::unix::process::CommandExt,
-    process::{Command, Stdio},
+    process::{ChildStdin, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 pub use args::{LabAction, LabArgs, LabName};
-use folder::{Folder, Running};
+use folder::Folder;
 
 use crate::{
     domain::{
@@ -52,12 +52,16 @@ pub fn run(args: LabArgs) -> Result<u8> {
     let folder = Folder::open()?;
     match action {
         LabAction::Up { minutes } => {
-            up(&folder, minutes)?;
+            if let Some(mut hold) = up(&folder, minutes)? {
+                writeln!(hold, "{}", supervisor::STAY).context("let the machines stay")?;
+            }
             println!("the lab is up: `cargo xtask lab xen ssh dom0|a|b|native|generator`");
         }
         LabAction::Run { domain, command } => return enter_domain(&folder, &domain, &command),
         LabAction::Ssh { domain } => return enter_domain(&folder, &domain, &[]),
-        LabAction::Down => down(&folder)?,
+        LabAction::Down => {
+            println!("{}", if down(&folder)? { "the lab is down" } else { "the lab was not up" });
+        }
         LabAction::Supervise { minutes } => supervisor::run(&folder, Duration::from_secs(60 * minutes))?,
     }
     Ok(0)
@@ -66,7 +70,8 @@ pub fn run(args: LabArgs) -> Result<u8> {
 /// The lab for a matrix: booted if it was not, and then ended when dropped.
 pub struct Session {
     folder: Folder,
-    started_here: bool,
+    /// Keeps the machines that were started here: they end with this process, whatever ends it.
+    hold: Option<ChildStdin>,
 }
 
 impl Session {
@@ -74,17 +79,24 @@ impl Session {
     pub fn open(plan: &mut Plan) -> Result<Self> {
         check_plan(plan)?;
         let folder = Folder::open()?;
-        let started_here = folder.running().is_none();
-        let session = Self { folder, started_here };
-        up(&session.folder, 180)?;
-        fill_in(plan, &session.folder);
-        Ok(session)
+        let hold = up(&folder, 180)?;
+        fill_in(plan, &folder);
+        Ok(Self { folder, hold })
+    }
+
+    /// Why the machines have ended, if they have.
+    pub fn ended(&self) -> Option<String> {
+        if self.folder.running().is_some() {
+            return None;
+        }
+        let words = fs::read_to_string(self.folder.path("supervisor.log")).unwrap_or_default();
+        words.lines().last().map(|last| format!("the lab: {last}"))
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if self.started_here
+        if self.hold.is_some()
             && let Err(error) = down(&self.folder)
         {
             eprintln!("warning: the lab: {error:#}");
@@ -99,9 +111,13 @@ impl Drop for Session {
 pub fn complete(plan: &mut Plan) -> Result<()> {
     check_plan(plan)?;
     let folder = Folder::open()?;
-    folder.running().context("the lab is not up; run `cargo xtask lab xen up`")?;
+    folder.running().ok_or_else(not_up)?;
     fill_in(plan, &folder);
     Ok(())
+}
+
+fn not_up() -> meter::Error {
+    meter::Error::unavailable("the lab is not up; run `cargo xtask lab xen up`")
 }
 
 /// Refuses a plan whose domains are elsewhere.
@@ -130,37 +146,36 @@ fn fill_in(plan: &mut Plan, folder: &Folder) {
     }
 }
 
-/// Boots the lab unless it is up.
-fn up(folder: &Folder, minutes: u64) -> Result<Running> {
+/// Boots the lab unless it is up; what is started here lasts as long as what is given back.
+fn up(folder: &Folder, minutes: u64) -> Result<Option<ChildStdin>> {
     debian::check_machine()?;
     let began = Instant::now();
     let tell = |what: &str| eprintln!("lab: {:5.1} s  {what}", began.elapsed().as_secs_f64());
     // Who comes second waits, and finds it up.
     let _turn = folder.take_turn()?;
-    if let Some(running) = folder.running() {
+    if folder.running().is_some() {
         // Whoever began it may not have come to its end.
         boot(folder, tell)?;
-        return Ok(running);
+        return Ok(None);
     }
-    images::ensure(folder).with_context(|| {
-        format!("make the lab's images; they need 6 GiB in {}", folder.as_ref().display())
-    })?;
+    images::ensure(folder)
+        .with_context(|| format!("make the lab's images in {}", folder.as_ref().display()))?;
     tell("images");
-    let running = start(folder, minutes)?;
+    let hold = start(folder, minutes)?;
     let booted = boot(folder, tell);
     if booted.is_err() {
         down(folder)?;
     }
-    booted.map(|()| running)
+    booted.map(|()| hold)
 }
 
 /// Starts the supervisor, and waits until it has started the machines.
-fn start(folder: &Folder, minutes: u64) -> Result<Running> {
+fn start(folder: &Folder, minutes: u64) -> Result<Option<ChildStdin>> {
     let words = folder.path("supervisor.log");
     let log = File::create(&words)?;
     let mut child = Command::new(env::current_exe().context("find this program")?)
         .args(["lab", "xen", "supervise", "--minutes", &minutes.to_string()])
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(log.try_clone()?)
         .stderr(log)
         .process_group(0)
@@ -168,8 +183,8 @@ fn start(folder: &Folder, minutes: u64) -> Result<Running> {
         .context("start the lab's supervisor")?;
     let deadline = Instant::now() + END;
     loop {
-        if let Some(running) = folder.running().filter(|running| running.supervisor == child.id()) {
-            return Ok(running);
+        if folder.running().is_some_and(|running| running.supervisor == child.id()) {
+            return Ok(child.stdin.take());
         }
         let ended = child.try_wait()?.is_some();
         if ended || Instant::now() > deadline {
@@ -212,9 +227,13 @@ fn wait_for_log(folder: &Folder, machine: &str) -> Result<()> {
         if let Some(line) = panicked {
             bail!("the machine `{machine}` does not boot: {line}; see {}", log.display());
         }
-        if folder.running().is_none() || Instant::now() > deadline {
-            let last = text.lines().last().unwrap_or("nothing on its console").to_owned();
-            bail!("the machine `{machine}` is not ready: {last}; see {}", log.display());
+        if folder.running().is_none() {
+            let why = fs::read_to_string(folder.path("supervisor.log")).unwrap_or_default();
+            bail!("{}", why.lines().last().unwrap_or("the lab's supervisor ended without a word"));
+        }
+        if Instant::now() > deadline {
+            let words = supervisor::last_words(folder, machine);
+            bail!("the machine `{machine}` is not ready after {} s{words}", BOOT.as_secs());
         }
         thread::sleep(Duration::from_millis(100));
     }
@@ -244,9 +263,9 @@ fn target(folder: &Folder, name: &str) -> Target {
     Target { host: format!("{HOST_PREFIX}{name}"), config: Some(folder.path("ssh_config")) }
 }
 
-/// Ends the machines, and checks that they have ended.
-fn down(folder: &Folder) -> Result<()> {
-    let Some(running) = folder.running() else { return Ok(()) };
+/// Ends the machines, and checks that they have ended; tells whether there were any.
+fn down(folder: &Folder) -> Result<bool> {
+    let Some(running) = folder.running() else { return Ok(false) };
     let id = running.supervisor.to_string();
     let status = Command::new("sh").args(["-c", &format!("kill {id}")]).status()?;
     let deadline = Instant::now() + END;
@@ -256,12 +275,12 @@ fn down(folder: &Folder) -> Result<()> {
         }
         thread::sleep(Duration::from_millis(20));
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Runs a command, or a shell where there is none, in a domain of the lab.
 fn enter_domain(folder: &Folder, domain: &str, words: &[String]) -> Result<u8> {
-    let running = folder.running().context("the lab is not up; run `cargo xtask lab xen up`")?;
+    let running = folder.running().ok_or_else(not_up)?;
     let mut command = match domain {
         "generator" => {
             let shell = [env::var("SHELL").unwrap_or_else(|_| "sh".into())];

@@ -1,11 +1,13 @@
 //! The process that stays: it holds the wires, starts both machines, and ends them — when told, when one
-//! of them ends, or when their time is over. Whatever ends it ends them too.
+//! of them ends, when their time is over, or with who had them booted. Whatever ends it ends them too.
 
 use std::{
-    fs,
+    fs, io,
     net::TcpListener,
     os::fd::AsRawFd,
+    path::PathBuf,
     process::Child,
+    sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
 };
@@ -19,7 +21,11 @@ use super::{
     wires::Wires,
 };
 
-/// Runs both machines for at most `limit`.
+/// What the supervisor is told once its machines may outlive who had them booted.
+pub const STAY: &str = "stay";
+
+/// Runs both machines for at most `limit`, and only as long as standard input is open, unless it says
+/// [`STAY`]: Ctrl-C while they boot ends them too.
 pub fn run(folder: &Folder, limit: Duration) -> Result<()> {
     let control = Control::install(false)?;
     let stop = control.stop();
@@ -32,7 +38,16 @@ pub fn run(folder: &Folder, limit: Duration) -> Result<()> {
     ]);
     folder.announce(wires.network.as_raw_fd())?;
     let deadline = Instant::now() + limit;
+    let (letting_go, gone) = channel();
+    thread::spawn(move || {
+        let mut said = String::new();
+        let stays = io::stdin().read_line(&mut said).is_ok() && said.trim() == STAY;
+        letting_go.send(stays)
+    });
     let why = loop {
+        if gone.try_recv() == Ok(false) {
+            break "who had them booted is gone".to_owned();
+        }
         if stop.is_raised() {
             break "told to stop".to_owned();
         }
@@ -40,13 +55,25 @@ pub fn run(folder: &Folder, limit: Duration) -> Result<()> {
             break format!("their {} minutes are over", limit.as_secs() / 60);
         }
         if let Some(name) = machines.ended() {
-            break format!("the machine `{name}` ended; see {name}.log and {name}.qemu");
+            break format!("the machine `{name}` ended{}", last_words(folder, name));
         }
         thread::sleep(Duration::from_millis(100));
     };
     eprintln!("the machines end: {why}");
     drop(machines);
     fs::remove_file(folder.path("running.json")).context("remove running.json")
+}
+
+/// What QEMU or else the machine's console said last, and where there is more.
+pub fn last_words(folder: &Folder, machine: &str) -> String {
+    let paths = [format!("{machine}.qemu"), format!("{machine}.log")].map(|name| folder.path(&name));
+    let last = |path: &PathBuf| {
+        let text = String::from_utf8_lossy(&fs::read(path).ok()?).trim().to_owned();
+        Some(text.lines().last()?.trim().to_owned())
+    };
+    let said = paths.iter().find_map(last).unwrap_or_else(|| "without a word".to_owned());
+    let [qemu, console] = paths.map(|path| path.display().to_string());
+    format!(": {said}; see {qemu} and {console}")
 }
 
 /// The machines; dropping them ends them.

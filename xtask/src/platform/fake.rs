@@ -26,6 +26,10 @@ pub struct FakePlatform {
     pub attaching: Duration,
     /// What is wrong with the domains.
     pub troubles: Vec<String>,
+    /// Why the measured domain can't go on.
+    pub halted: Option<String>,
+    /// How many attachments are left before nothing can be had any more.
+    pub attachments_left: Option<usize>,
 }
 
 impl FakePlatform {
@@ -43,6 +47,8 @@ impl FakePlatform {
             broken: false,
             attaching: Duration::ZERO,
             troubles: Vec::new(),
+            halted: None,
+            attachments_left: None,
         }
     }
 }
@@ -73,7 +79,25 @@ impl Platform for FakePlatform {
         self.troubles.clone()
     }
 
+    fn halted(&self, domain: &str) -> Result<Option<String>> {
+        self.script.borrow_mut().log.push(format!("look after {domain}"));
+        Ok(self.halted.clone())
+    }
+
+    fn attach_parts(&self) -> BTreeMap<&'static str, f64> {
+        BTreeMap::from([("switch", self.attaching.as_secs_f64())])
+    }
+
+    fn lost(&self) -> Option<&str> {
+        (self.attachments_left == Some(0)).then_some("the host is gone")
+    }
+
     fn attach(&mut self, attachment: &AttachmentSpec, _: Device) -> Result<BTreeMap<String, String>> {
+        match &mut self.attachments_left {
+            Some(0) => bail!("the host is gone"),
+            Some(left) => *left -= 1,
+            None => {}
+        }
         if self.broken {
             bail!("the device did not come back");
         }

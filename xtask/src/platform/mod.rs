@@ -38,6 +38,26 @@ pub trait Platform {
     /// `peer`, `address.DOMAIN`.
     fn attach(&mut self, attachment: &AttachmentSpec, device: Device) -> Result<BTreeMap<String, String>>;
 
+    /// How long the parts of the last [`Self::attach`] took, in seconds by name: `check`, `switch`, `appear`.
+    /// What had not to be done has no time. Nothing where attaching has no parts.
+    fn attach_parts(&self) -> BTreeMap<&'static str, f64> {
+        BTreeMap::new()
+    }
+
+    /// Why nothing that runs in `domain` can go on, if so, asked of whoever stands beside it and never of
+    /// the domain itself: a guest that is gone or paused.
+    ///
+    /// # Errors
+    /// When whoever stands beside it can't be asked.
+    fn halted(&self, _domain: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Why no later trial can be had here at all, if so; known after [`Self::troubles`] or [`Self::attach`].
+    fn lost(&self) -> Option<&str> {
+        None
+    }
+
     /// What is wrong with the domains now, asked after a trial that broke: a guest that is gone or stands
     /// still, memory that ran out. Nothing where all is well or nobody can tell.
     fn troubles(&mut self) -> Vec<String> {

@@ -3,6 +3,7 @@
 //! The only part that touches both domains and results. Whatever happens ends as a [`Trial`] with its
 //! stage and cause; a load never outlives the function, because dropping a process ends it.
 
+mod clock;
 mod load;
 mod probe;
 #[cfg(test)]
@@ -14,7 +15,9 @@ use std::{
 };
 
 use anyhow::Result;
-use meter::{clock, control::Stop};
+pub use clock::Expected;
+use clock::Laps;
+use meter::control::Stop;
 
 use crate::{
     domain::ToolCommand,
@@ -70,6 +73,8 @@ pub struct Lab<'a> {
     pub platform: &'a mut dyn Platform,
     /// The user's wish to end.
     pub stop: Stop,
+    /// How long probes have taken so far.
+    pub expected: Expected,
 }
 
 /// Where a trial stands in the order.
@@ -84,9 +89,9 @@ pub struct Place {
 }
 
 impl Lab<'_> {
-    /// Executes one trial of `cell`; `None` when the user stopped it.
+    /// Executes one trial of `cell`; `None` when the user stopped it, and when its place is lost.
     pub fn execute(&mut self, cell: &Cell, place: Place) -> Option<Trial> {
-        let began = Instant::now();
+        let mut laps = Laps::begin();
         let mut trial = Trial {
             sequence: place.sequence,
             cell: cell.name(),
@@ -95,55 +100,71 @@ impl Lab<'_> {
             outcome: Outcome::Completed,
             stage: None,
             reason: None,
-            started_wall_ns: clock::wall_ns(),
+            started_wall_ns: meter::clock::wall_ns(),
             wall_s: 0.0,
             probe_s: 0.0,
+            stages_s: BTreeMap::new(),
+            looked_at_s: Vec::new(),
             metrics: BTreeMap::new(),
             interrupt_sources: Vec::new(),
             proofs: Vec::new(),
             observed: BTreeMap::new(),
             summary: None,
         };
-        match self.measure(cell, &mut trial) {
-            Ok(()) => {}
+        match self.measure(cell, &mut trial, &mut laps) {
+            Ok(()) => self.expected.learn(cell, trial.probe_s),
             Err(Unfinished::Stopped) => return None,
+            // Nothing was tried yet: another session may find the place as it should be.
+            Err(Unfinished::Broken(_)) if self.platform.lost().is_some() => return None,
             Err(Unfinished::Broken(broken)) => {
                 trial.outcome = broken.outcome;
                 trial.stage = Some(broken.stage.to_owned());
                 // What a tool's silence means, only the platform can tell.
                 let causes =
                     if broken.outcome == Outcome::Skipped { Vec::new() } else { self.platform.troubles() };
-                let reason = [vec![broken.reason], causes].concat().join("; ");
-                trial.reason = Some(reason);
+                let told = |reason: String, cause: String| {
+                    if reason.contains(&cause) { reason } else { format!("{reason}; {cause}") }
+                };
+                trial.reason = Some(causes.into_iter().fold(broken.reason, told));
+                laps.end(broken.stage, &mut trial);
             }
         }
-        trial.wall_s = began.elapsed().as_secs_f64();
+        trial.wall_s = laps.all_s();
         Some(trial)
     }
 
-    fn measure(&mut self, cell: &Cell, trial: &mut Trial) -> Result<(), Unfinished> {
+    fn measure(&mut self, cell: &Cell, trial: &mut Trial, laps: &mut Laps) -> Result<(), Unfinished> {
         let plan = self.plan;
         let attachment = &plan.attachments[&cell.attachment];
         let probe = &plan.probes[&cell.probe];
         if let Some(reason) = self.platform.lacks(attachment, probe.device) {
             return Err(Broken { outcome: Outcome::Skipped, stage: "attach", reason }.into());
         }
-        let words = self.platform.attach(attachment, probe.device).map_err(Broken::error("attach"))?;
+        let attached = self.platform.attach(attachment, probe.device);
+        for (part, seconds) in self.platform.attach_parts() {
+            trial.stages_s.insert(format!("attach.{part}"), seconds);
+        }
+        let words = attached.map_err(Broken::error("attach"))?;
+        laps.end("attach", trial);
         // From here: a guest that had to be made again first has not used up the trial's time.
         let deadline = crate::domain::after(plan.trial_timeout_s);
         let site = Site { plan, attachment, words, platform: &*self.platform, stop: &self.stop, deadline };
         let loads = load::start(&site, &plan.loads[&cell.load].parts, "load")?;
         let others = load::start(&site, &probe.with, "probe")?;
+        laps.end("load", trial);
         let mut loads = load::prove(&site, loads)?;
         load::hush(&site, &mut loads)?;
         let before = site.platform.observe().map_err(Broken::error("load"))?;
-        let probed = probe::run(&site, probe, trial);
+        laps.end("proof", trial);
+        let overdue = self.expected.overdue(cell, plan.trial_timeout_s);
+        let probed = probe::run(&site, probe, overdue, trial, laps);
         let after = site.platform.observe().map_err(Broken::error("stop"));
         drop(others);
         // What broke the probe matters more than what its loads say after it.
         probed?;
         trial.proofs = load::finish(&site, &mut loads)?;
         trial.observed = gained(&before, &after?);
+        laps.end("stop", trial);
         trial.proofs.extend(seen_from_beside(&site, cell, &trial.observed));
         check_proofs(&trial.proofs)
     }

@@ -1,11 +1,12 @@
 //! The measurement itself.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::{
     Broken, Site, Unfinished,
+    clock::Laps,
     load::{next, wait_until_ready},
 };
 use crate::{
@@ -16,8 +17,15 @@ use crate::{
 
 const STAGE: &str = "probe";
 
-/// Runs the probe in the measured domain and puts its numbers into `trial`.
-pub(super) fn run(site: &Site<'_>, probe: &ProbeSpec, trial: &mut Trial) -> Result<(), Unfinished> {
+/// Runs the probe in the measured domain and puts its numbers into `trial`. While it is not `overdue`
+/// nothing at all is asked of anybody; then the platform is, now and again, whether the domain still runs.
+pub(super) fn run(
+    site: &Site<'_>,
+    probe: &ProbeSpec,
+    overdue: Duration,
+    trial: &mut Trial,
+    laps: &mut Laps,
+) -> Result<(), Unfinished> {
     let domain = site.attachment.measured.get_ref();
     let command = site.command(domain, probe.tool.get_ref(), &probe.args)?;
     let failed = Broken::error(STAGE);
@@ -27,11 +35,13 @@ pub(super) fn run(site: &Site<'_>, probe: &ProbeSpec, trial: &mut Trial) -> Resu
     wait_until_ready(site, &mut *process, STAGE, &describe)?;
     // Between `go` and the summary nothing comes from it: a sample over SSH would be part of the load.
     process.say("quiet").map_err(&failed)?;
+    laps.end("start", trial);
     let began = Instant::now();
     process.say("go").map_err(&failed)?;
     let mut summary = None;
+    let mut patience = overdue;
     let exit = loop {
-        match next(site, &mut *process, site.deadline)? {
+        match next(site, &mut *process, site.deadline.min(began + patience))? {
             Event::Record(record) if domain::kind(&record) == "summary" => {
                 // The probe's own time: its process may take a moment more to go.
                 trial.probe_s = began.elapsed().as_secs_f64();
@@ -39,12 +49,23 @@ pub(super) fn run(site: &Site<'_>, probe: &ProbeSpec, trial: &mut Trial) -> Resu
             }
             Event::Record(_) => {}
             Event::Ended(exit) => break exit,
+            Event::Silent if Instant::now() < site.deadline => {
+                trial.looked_at_s.push(began.elapsed().as_secs_f64());
+                // Who can't be asked proves nothing: a loaded host is slow to answer.
+                if let Ok(Some(halted)) = site.platform.halted(domain) {
+                    let waited = began.elapsed().as_secs_f64();
+                    let reason = format!("{describe} gave nothing for {waited:.0} s and can't: {halted}");
+                    return Err(Broken::failed(STAGE, reason).into());
+                }
+                patience = 2 * began.elapsed();
+            }
             Event::Silent => {
                 let reason = format!("{describe} took longer than {} s", site.plan.trial_timeout_s);
                 return Err(Broken { outcome: Outcome::TimedOut, stage: STAGE, reason }.into());
             }
         }
     };
+    laps.end("probe", trial);
     match (summary, exit.code) {
         (Some(summary), Some(0)) => keep(probe, summary, trial),
         (Some(summary), Some(4)) => {

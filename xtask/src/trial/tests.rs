@@ -46,9 +46,16 @@ fn trial_with(cell: &str, replaced: &[(&'static str, Behaviour)]) -> (Trial, Fak
 }
 
 fn trial_on(plan: &Plan, platform: &mut FakePlatform, cell: &str) -> Trial {
+    trial_after(plan, platform, cell, f64::INFINITY)
+}
+
+/// The same, after a probe of the cell that took `before_s`.
+fn trial_after(plan: &Plan, platform: &mut FakePlatform, cell: &str, before_s: f64) -> Trial {
     let cells = plan::expand(plan).unwrap();
     let cell = cells.iter().find(|candidate| candidate.name() == cell).unwrap();
-    let mut lab = Lab { plan, platform, stop: Stop::new() };
+    let mut expected = Expected::default();
+    expected.learn(cell, before_s);
+    let mut lab = Lab { plan, platform, stop: Stop::new(), expected };
     lab.execute(cell, Place { sequence: 0, repetition: 0, attempt: 0 }).unwrap()
 }
 
@@ -157,6 +164,66 @@ fn what_the_platform_knows_of_a_broken_trial_is_in_its_reason() {
     assert!(reason.contains("took longer") && reason.ends_with("; guest B is paused"), "{reason}");
 }
 
+#[test]
+fn a_trial_tells_where_its_time_went() {
+    let plan = quick_plan();
+    let mut platform = FakePlatform::new(&plan, &good_tools());
+    platform.attaching = Duration::from_millis(20);
+    let trial = trial_on(&plan, &mut platform, "disk/virtual/cpu@a");
+    let mut stages = trial.stages_s.clone();
+    assert_eq!(stages.remove("attach.switch"), Some(0.02));
+    assert_eq!(stages.keys().collect::<Vec<_>>(), ["attach", "load", "probe", "proof", "start", "stop"]);
+    assert!(stages["attach"] >= 0.02, "{stages:?}");
+    let sum: f64 = stages.values().sum();
+    assert!((sum - trial.wall_s).abs() < 1e-6, "{sum} of {}", trial.wall_s);
+    let (trial, _) = trial_with("disk/virtual/cpu@a", &[("diskprobe", Behaviour::Mute)]);
+    assert!(trial.stages_s["probe"] > 0.0 && !trial.stages_s.contains_key("start"), "{:?}", trial.stages_s);
+}
+
+#[test]
+fn a_probe_whose_domain_is_gone_fails_when_it_is_overdue_and_not_at_the_end_of_the_trials_time() {
+    let mut plan = quick_plan();
+    plan.trial_timeout_s = 600.0;
+    let mut tools = good_tools();
+    tools.push(("diskprobe", Behaviour::Hangs));
+    let mut platform = FakePlatform::new(&plan, &tools);
+    platform.halted = Some("guest B is gone".to_owned());
+    platform.troubles = vec!["guest B is gone".to_owned(), "and A too".to_owned()];
+    let trial = trial_after(&plan, &mut platform, "disk/virtual/none", 0.02);
+    assert_eq!((trial.outcome, trial.stage.as_deref()), (Outcome::Failed, Some("probe")));
+    let reason = trial.reason.unwrap();
+    assert!(reason.ends_with(" and can't: guest B is gone; and A too"), "{reason}");
+    assert_eq!(trial.looked_at_s.len(), 1);
+    assert!(trial.looked_at_s[0] >= 0.06, "before it was overdue: {:?}", trial.looked_at_s);
+    assert_eq!(platform.script.borrow().alive, 0, "something still runs");
+}
+
+#[test]
+fn a_probe_is_left_alone_until_it_is_overdue_and_a_domain_that_runs_goes_on() {
+    let (trial, platform) = trial_with("disk/virtual/cpu@a", &[]);
+    assert!(trial.looked_at_s.is_empty());
+    assert!(!platform.script.borrow().log.iter().any(|line| line.starts_with("look")));
+    // Overdue long before the trial's time is over; its domain runs, so it keeps the rest.
+    let mut plan = quick_plan();
+    plan.trial_timeout_s = 2.0;
+    let mut tools = good_tools();
+    tools.push(("diskprobe", Behaviour::Hangs));
+    let mut platform = FakePlatform::new(&plan, &tools);
+    let trial = trial_after(&plan, &mut platform, "disk/virtual/none", 0.02);
+    assert_eq!((trial.outcome, trial.stage.as_deref()), (Outcome::TimedOut, Some("probe")));
+    assert!(!trial.looked_at_s.is_empty());
+    assert!(platform.script.borrow().log.contains(&"look after b".to_owned()));
+}
+
+#[test]
+fn a_lost_host_ends_the_matrix_and_the_trial_that_found_it_so_is_none() {
+    let plan = quick_plan();
+    let mut platform = FakePlatform::new(&plan, &good_tools());
+    platform.attachments_left = Some(5);
+    let (tally, trials) = execute_all(&plan, &mut platform, Stop::new());
+    assert_eq!((tally.completed, tally.spoiled, trials.len()), (5, 0, 5));
+}
+
 fn journal_in(folder: &std::path::Path) -> Journal {
     let header = json!({"schema": 1, "version": "0", "plan_sha256": "", "seed": 1, "started_wall_ns": 0,
         "platform": "fake", "host": {}, "domain_cpus": {}, "notes": [], "tools_sha256": {}, "cells": [], "trials": 0});
@@ -168,7 +235,7 @@ fn execute_all(plan: &Plan, platform: &mut FakePlatform, stop: Stop) -> (Tally, 
     let cells = plan::expand(plan).unwrap();
     let order = schedule::order(cells.len(), plan.repetitions, plan.seed);
     let mut journal = journal_in(folder.path());
-    let lab = Lab { plan, platform, stop };
+    let lab = Lab { plan, platform, stop, expected: Expected::default() };
     let tally = matrix::execute(lab, &cells, &order, Start::default(), &mut journal, &mut Progress::hidden())
         .unwrap();
     (tally, journal::read(folder.path()).unwrap().trials)

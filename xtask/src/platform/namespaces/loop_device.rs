@@ -108,7 +108,7 @@ impl LoopDevice {
 }
 
 /// Free space of the file system of `path` for unprivileged users, in bytes (statvfs(3)).
-pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut status = MaybeUninit::<libc::statvfs>::zeroed();
     // SAFETY: the path is NUL-terminated, and `status` is there for the kernel to fill.

@@ -6,7 +6,7 @@
 
 mod disks;
 mod links;
-mod loop_device;
+pub mod loop_device;
 mod userns;
 
 use std::{

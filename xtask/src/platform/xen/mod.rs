@@ -5,18 +5,14 @@
 //! answer is destroyed and created again. At the end everything is where it was.
 
 mod find;
+mod health;
 mod place;
 mod switch;
 #[cfg(test)]
 mod tests;
 mod xl;
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use anyhow::{Context, Result, bail};
 pub use place::Place;
@@ -25,16 +21,9 @@ use xl::{Vcpu, Xl};
 
 use super::Platform;
 use crate::{
-    domain::{Domain, Event, Process, shell::Shell},
+    domain::{Domain, Process, shell::Shell},
     plan::{AttachmentSpec, Device, DiskPath, Link, PlaceSpec, Plan, XenSpec},
 };
-
-/// Takes the lock of a Xen host and says so; lets it go when its input ends.
-const TURN: &str =
-    "exec 9>>/run/iomatrix.lock; flock -n 9 || exit 1; echo '{\"record\":\"ready\"}'; cat >/dev/null";
-
-/// Longest that a guest may take from its creation to its first answer.
-const BOOT: Duration = Duration::from_secs(120);
 
 /// A Xen host, the guests of a plan, and machines beside it.
 pub struct Xen {
@@ -53,11 +42,15 @@ pub struct Xen {
     nic: Held,
     /// Whether a switch broke off, so that nobody knows where the devices are.
     unsure: bool,
+    /// Why the control domain can't be had any more, if so.
+    gone: Option<String>,
+    /// How long the parts of the last switch took, in seconds.
+    parts: BTreeMap<&'static str, f64>,
     /// Domains that can't be had any more, and why.
     lost: BTreeMap<String, String>,
     before: Vec<Vcpu>,
     /// What the control domain's kernel said last when memory ran out.
-    out_of_memory: String,
+    out_of_memory: Vec<String>,
     label: String,
     notes: Vec<String>,
 }
@@ -107,13 +100,15 @@ impl Xen {
             disk,
             nic,
             unsure: false,
+            gone: None,
+            parts: BTreeMap::new(),
             lost: BTreeMap::new(),
             before: Vec::new(),
-            out_of_memory: String::new(),
+            out_of_memory: Vec::new(),
             label: String::new(),
             notes: Vec::new(),
         };
-        xen.places[&xen.control].ensure_alive().with_context(|| unreachable(&xen.control))?;
+        xen.places[&xen.control].ensure_alive().with_context(|| health::unreachable(&xen.control))?;
         xen.take_turn()?;
         xen.before = xen.xl().vcpus().context("ask the toolstack; is this a Xen control domain?")?;
         xen.out_of_memory = xen.last_out_of_memory()?;
@@ -126,69 +121,6 @@ impl Xen {
             xen.cpus.insert(name.clone(), place.cpus()?.to_string());
         }
         Ok(xen)
-    }
-
-    /// Keeps other coordinators off this Xen host, until this one or the connection ends.
-    fn take_turn(&mut self) -> Result<()> {
-        let held = |turn: &mut Box<dyn Process>| matches!(turn.next(Instant::now()), Event::Silent);
-        if self.turn.as_mut().is_some_and(held) {
-            return Ok(());
-        }
-        let mut turn = self.places[&self.control].hold(TURN)?;
-        match turn.next(Instant::now() + xl::QUESTION) {
-            Event::Record(_) => {
-                self.turn = Some(turn);
-                Ok(())
-            }
-            Event::Ended(exit) => bail!("another matrix runs on this Xen host ({exit}); wait for its end"),
-            Event::Silent => bail!("the control domain does not lock /run/iomatrix.lock in time"),
-        }
-    }
-
-    /// Connects to every domain. A guest that is not there, or that stands still, is made; one that only
-    /// refuses this user is left alone.
-    fn find_everyone(&mut self) -> Result<()> {
-        let names: Vec<String> = self.places.keys().cloned().collect();
-        for name in &names {
-            let Err(error) = self.places[name].ensure_alive() else { continue };
-            let halted = match self.at[name].guest.clone() {
-                Some(guest) => self.halted(&guest)?,
-                None => None,
-            };
-            let Some(halted) = halted else { return Err(error.context(unreachable(name))) };
-            eprintln!("domain `{name}`: {halted}; it is made again");
-            self.revive(name).with_context(|| unreachable(name))?;
-        }
-        Ok(())
-    }
-
-    /// Why a guest can't answer whatever its SSH is like, in words; `None` while it runs.
-    fn halted(&self, guest: &str) -> Result<Option<String>> {
-        let states = self.xl().states()?;
-        let Some(state) = states.get(guest) else { return Ok(Some(format!("guest {guest} is gone"))) };
-        let words = [('p', "paused"), ('c', "crashed"), ('d', "dying"), ('s', "shut down")];
-        let word = words.into_iter().find(|(letter, _)| state.contains(*letter));
-        Ok(word.map(|(_, word)| format!("guest {guest} is {word}")))
-    }
-
-    /// The last process that the control domain's kernel ended for want of memory, in its own words.
-    fn last_out_of_memory(&self) -> Result<String> {
-        self.control().ask("dmesg | grep -i 'out of memory: killed' | tail -n 1", xl::QUESTION)
-    }
-
-    /// What is wrong now, as the toolstack and the control domain's kernel see it.
-    fn look_for_troubles(&mut self) -> Result<Vec<String>> {
-        self.places[&self.control].ensure_alive()?;
-        let mut found = Vec::new();
-        for guest in self.at.values().filter_map(|at| at.guest.as_deref()) {
-            found.extend(self.halted(guest)?);
-        }
-        let out_of_memory = self.last_out_of_memory()?;
-        if out_of_memory != self.out_of_memory {
-            found.push(format!("the control domain's kernel: {out_of_memory}"));
-            self.out_of_memory = out_of_memory;
-        }
-        Ok(found)
     }
 
     /// Label and notes from what the host tells of itself; all of it goes into `xen.txt`.
@@ -225,6 +157,14 @@ impl Xen {
         }
     }
 
+    /// Does `work`, whose time is part of the switch.
+    fn timed<T>(&mut self, part: &'static str, work: impl FnOnce(&mut Self) -> T) -> T {
+        let began = Instant::now();
+        let done = work(self);
+        *self.parts.entry(part).or_default() += began.elapsed().as_secs_f64();
+        done
+    }
+
     fn control(&self) -> &dyn Shell {
         &*self.places[&self.control]
     }
@@ -250,58 +190,6 @@ impl Xen {
         }
         Ok(())
     }
-
-    /// Makes sure that every domain answers, the control domain first; a guest that does not is made again,
-    /// or given up. The toolstack is asked before the guests: a paused one would only be waited for.
-    fn heal(&mut self) -> Result<()> {
-        self.places[&self.control].ensure_alive().context("the control domain does not answer")?;
-        self.take_turn()?;
-        let names: Vec<String> = self.places.keys().filter(|name| **name != self.control).cloned().collect();
-        for name in names.iter().filter(|name| !self.lost.contains_key(*name)).collect::<Vec<_>>() {
-            let halted = match self.at[name].guest.clone() {
-                Some(guest) => self.halted(&guest)?,
-                None => None,
-            };
-            let trouble = match halted {
-                Some(halted) => halted,
-                None => match self.places[name].ensure_alive() {
-                    Ok(()) => continue,
-                    Err(error) => format!("{error:#}"),
-                },
-            };
-            eprintln!("domain `{name}` does not answer: {trouble}");
-            if let Err(error) = self.revive(name) {
-                eprintln!("domain `{name}` is taken out: {error:#}");
-                self.lost.insert(name.clone(), format!("{error:#}"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Destroys a guest and creates it again, without the measured devices.
-    fn revive(&mut self, domain: &str) -> Result<()> {
-        let (guest, config) = match &self.at[domain] {
-            PlaceSpec { guest: Some(guest), config: Some(config), .. } => (guest.clone(), config.clone()),
-            _ => bail!("it does not answer, and the plan names no `guest` and `config` to make it again"),
-        };
-        self.places[domain].disconnect();
-        self.xl().destroy(&guest)?;
-        self.take_back_from(domain)?;
-        self.xl().create(&config)?;
-        let deadline = Instant::now() + BOOT;
-        while let Err(error) = self.places[domain].ensure_alive() {
-            if Instant::now() > deadline {
-                return Err(error.context("it was made again, and does not answer"));
-            }
-            thread::sleep(Duration::from_millis(500));
-        }
-        self.pin(domain)
-    }
-}
-
-/// Which domain could not be reached at the start.
-fn unreachable(domain: &str) -> String {
-    format!("domain `{domain}` can't be used; `cargo xtask doctor` says more")
 }
 
 impl Platform for Xen {
@@ -335,11 +223,15 @@ impl Platform for Xen {
     }
 
     fn attach(&mut self, attachment: &AttachmentSpec, device: Device) -> Result<BTreeMap<String, String>> {
-        self.heal()?;
-        if self.unsure {
-            self.reclaim().context("find out where the devices are")?;
-            self.unsure = false;
-        }
+        self.parts.clear();
+        self.timed("check", |xen| {
+            xen.heal()?;
+            if xen.unsure {
+                xen.reclaim().context("find out where the devices are")?;
+                xen.unsure = false;
+            }
+            anyhow::Ok(())
+        })?;
         let mut words: BTreeMap<String, String> = self
             .at
             .iter()
@@ -361,7 +253,7 @@ impl Platform for Xen {
         if let Err(error) = &switched {
             eprintln!("switching failed, once more from a known state: {error:#}");
             self.unsure = true;
-            if self.heal().and_then(|()| self.reclaim()).is_ok() {
+            if self.timed("check", |xen| xen.heal().and_then(|()| xen.reclaim())).is_ok() {
                 switched = self.switch(&measured, device, &wanted);
             }
         }
@@ -370,6 +262,18 @@ impl Platform for Xen {
             words.insert("disk".into(), disk);
         }
         Ok(words)
+    }
+
+    fn attach_parts(&self) -> BTreeMap<&'static str, f64> {
+        self.parts.clone()
+    }
+
+    fn halted(&self, domain: &str) -> Result<Option<String>> {
+        self.at[domain].guest.as_deref().map_or(Ok(None), |guest| self.guest_halted(guest))
+    }
+
+    fn lost(&self) -> Option<&str> {
+        self.gone.as_deref()
     }
 
     fn troubles(&mut self) -> Vec<String> {

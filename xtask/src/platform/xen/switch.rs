@@ -87,11 +87,13 @@ impl Xen {
             // Two functions passed through at once are not reliable: the other one goes back first.
             let other = if device == Device::Disk { Device::Network } else { Device::Disk };
             if matches!(self.held(other).at, At::Passed(_)) {
-                self.release(other)?;
+                self.timed("switch", |xen| xen.release(other))?;
             }
             if self.held(device).at != *wanted {
-                self.release(device)?;
-                self.take(device, wanted).with_context(|| format!("switch the {device:?} to {wanted:?}"))?;
+                self.timed("switch", |xen| {
+                    xen.release(device)?;
+                    xen.take(device, wanted).with_context(|| format!("switch the {device:?} to {wanted:?}"))
+                })?;
                 self.held_mut(device).at = wanted.clone();
             }
         }
@@ -100,13 +102,25 @@ impl Xen {
             (At::Virtual(_), Device::Network) => Mark::Mac(VIRTUAL_MAC.into()),
             _ => self.held(device).mark.clone(),
         });
+        self.timed("appear", |xen| xen.wait_for_device(measured, device, wanted, &mark))
+            .with_context(|| format!("in `{measured}`"))
+    }
+
+    /// Waits until the domain that is `measured` can use the device; gives the path of a disk there.
+    fn wait_for_device(
+        &self,
+        measured: &str,
+        device: Device,
+        wanted: &At,
+        mark: &Mark,
+    ) -> Result<Option<String>> {
         let place = self.place(measured)?;
-        let name = find::wait(place, &mark).with_context(|| format!("in `{measured}`"))?;
+        let name = find::wait(place, mark)?;
         match device {
             Device::Disk => Ok(Some(format!("/dev/{name}"))),
             Device::Network => {
                 let address = self.link_address(measured, wanted)?;
-                link_up(place, &name, Some(&address)).with_context(|| format!("in `{measured}`"))?;
+                link_up(place, &name, Some(&address))?;
                 Ok(None)
             }
         }
@@ -347,13 +361,10 @@ impl Xen {
     /// Puts devices and pinning back to where they were before. Failure is no reason to leave it at that:
     /// what can't be released in order is looked for and taken.
     pub(super) fn restore(&mut self) -> Result<()> {
-        let deadline = Instant::now() + RECONNECT;
-        while let Err(error) = self.places[&self.control].ensure_alive() {
-            if Instant::now() > deadline {
-                return Err(error.context("the control domain does not answer"));
-            }
-            thread::sleep(Duration::from_millis(500));
+        if let Some(gone) = &self.gone {
+            bail!("{gone}");
         }
+        self.wait_for_control(RECONNECT)?;
         let in_order = !self.unsure && {
             let released = self.release(Device::Disk).and_then(|()| self.release(Device::Network));
             if let Err(error) = &released {

@@ -1,6 +1,6 @@
 //! Switching, healing and restoring on a faked host: `xl` and the kernels answer as a small model does.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use meter::cpulist::CpuList;
 
@@ -23,8 +23,8 @@ struct Host {
     b_state: Option<&'static str>,
     /// Whether the control domain answers at all; counted down to 0 by every question that fails.
     control_fails: u32,
-    /// Whether no other matrix holds the lock.
-    turn_is_free: bool,
+    /// Where the control domain has its lock.
+    lock: Rc<tempfile::TempDir>,
     /// Whether the disk's controller gets no interrupts, until it is found again.
     without_interrupts: bool,
     /// Whether the disk is seen by nobody.
@@ -47,7 +47,7 @@ impl Default for Host {
             b_answers: true,
             b_state: Some("-b----"),
             control_fails: 0,
-            turn_is_free: true,
+            lock: Rc::new(tempfile::tempdir().unwrap()),
             without_interrupts: false,
             stays_away: false,
             out_of_memory: String::new(),
@@ -208,9 +208,8 @@ impl Place for FakePlace {
     fn disconnect(&self) {}
 
     fn hold(&self, script: &str) -> Result<Box<dyn Process>> {
-        let free = self.host.borrow().turn_is_free;
-        let script =
-            script.replace("exec 9>>/run/iomatrix.lock; flock -n 9", if free { "true" } else { "false" });
+        let lock = self.host.borrow().lock.path().join("lock");
+        let script = script.replace(health::LOCK, &lock.display().to_string()).replace("-w 5", "-n");
         let mut command = std::process::Command::new("sh");
         command.args(["-c", &script]);
         let pipe = std::process::Stdio::piped;
@@ -336,11 +335,47 @@ fn at_the_start_a_missing_guest_is_made_and_one_that_refuses_us_is_left_alone() 
 }
 
 #[test]
-fn a_second_matrix_on_the_same_host_is_refused() {
-    let host = Rc::new(RefCell::new(Host { turn_is_free: false, ..Host::default() }));
-    let error = on(&host).1.err().unwrap();
-    assert!(format!("{error:#}").contains("another matrix"), "{error:#}");
+fn a_second_matrix_on_the_same_host_is_refused_and_told_who_runs_the_first() {
+    let (_, first, host) = fake();
+    let error = format!("{:#}", on(&host).1.err().unwrap());
+    let who = format!("another matrix runs on this Xen host: process {} on ", std::process::id());
+    assert!(error.contains(&who), "{error}");
     assert!(taken(&host).is_empty());
+    drop(first);
+    on(&host).1.unwrap();
+}
+
+#[test]
+fn the_parts_of_a_switch_have_their_times_and_what_stays_where_it_is_has_none() {
+    let (plan, mut xen, _host) = fake();
+    attach(&plan, &mut xen, "virtual", Device::Disk).unwrap();
+    assert_eq!(xen.attach_parts().into_keys().collect::<Vec<_>>(), ["appear", "check", "switch"]);
+    attach(&plan, &mut xen, "virtual", Device::Disk).unwrap();
+    assert_eq!(xen.attach_parts().into_keys().collect::<Vec<_>>(), ["appear", "check"]);
+}
+
+#[test]
+fn the_toolstack_alone_is_asked_whether_a_guest_still_runs() {
+    let (_, xen, host) = fake();
+    host.borrow_mut().b_answers = false;
+    assert_eq!(xen.halted("b").unwrap(), None, "it does not answer, but it runs");
+    host.borrow_mut().b_state = Some("--p---");
+    assert_eq!(xen.halted("b").unwrap().unwrap(), "guest B is paused");
+    host.borrow_mut().b_state = None;
+    assert_eq!(xen.halted("b").unwrap().unwrap(), "guest B is gone");
+    assert_eq!(xen.halted("native").unwrap(), None, "nobody stands beside it");
+}
+
+#[test]
+fn a_control_domain_that_stays_away_is_the_end_and_one_that_comes_back_is_not() {
+    let (plan, mut xen, host) = fake();
+    host.borrow_mut().control_fails = 1;
+    attach(&plan, &mut xen, "dom0", Device::Disk).unwrap();
+    assert_eq!(xen.lost(), None);
+    host.borrow_mut().control_fails = u32::MAX;
+    let error = format!("{:#}", attach(&plan, &mut xen, "dom0", Device::Disk).unwrap_err());
+    assert!(error.contains("the control domain `dom0` does not answer"), "{error}");
+    assert!(xen.lost().unwrap().contains("does not answer"), "{:?}", xen.lost());
 }
 
 #[test]
@@ -373,9 +408,14 @@ fn a_disk_that_comes_back_without_interrupts_is_found_again_before_anything_buil
 fn what_ran_out_of_memory_is_told_once() {
     let (_, mut xen, host) = fake();
     assert!(xen.troubles().is_empty());
-    host.borrow_mut().out_of_memory = "[ 12.3] Out of memory: Killed process 99 (cpuload)".into();
+    let first = "[ 12.3] Out of memory: Killed process 99 (cpuload)\n";
+    host.borrow_mut().out_of_memory = first.into();
     assert!(xen.troubles()[0].ends_with("Killed process 99 (cpuload)"));
     assert!(xen.troubles().is_empty());
+    let later = "[ 12.4] Memory cgroup out of memory: Killed process 100 (dd)\n[ 12.5] Out of memory: Killed process 7 (sh)";
+    host.borrow_mut().out_of_memory = format!("{first}{later}");
+    let troubles = xen.troubles();
+    assert!(troubles.len() == 2 && troubles[0].ends_with("100 (dd)") && troubles[1].ends_with("7 (sh)"));
 }
 
 #[test]

@@ -6,19 +6,22 @@ use serde_json::Value;
 
 use super::table;
 use crate::{
+    journal::{Outcome, Trial},
     plan::PartSpec,
     report::{
         figure::{Figure, drift_in_words},
         input::Input,
         number,
         summary::Summary,
-        table::{NONE, Table, data},
+        table::{self as tables, NONE, Table, data},
         view::Probe,
     },
 };
 
 /// Order of trials, and whether results moved.
 pub fn order(input: &Input, summary: &Summary, probes: &[(Probe, Vec<Figure>)]) -> Markup {
+    let looked_at = |trial: &&Trial| trial.outcome == Outcome::Completed && !trial.looked_at_s.is_empty();
+    let looked_at = input.trials.iter().filter(looked_at).count() as u64;
     html! {
         section #order {
             h2 { "Order of trials" }
@@ -35,6 +38,13 @@ pub fn order(input: &Input, summary: &Summary, probes: &[(Probe, Vec<Figure>)]) 
                         dt { (probe.name) }
                         dd { (drift_in_words(drift)) }
                     }
+                }
+            }
+            @if let Some(stages) = tables::stages(input) { (table(&stages)) }
+            @if looked_at > 0 {
+                p {
+                    "In " (number::count(looked_at, "completed trial")) " the probe took several times longer "
+                    "than others before it, and the host was asked, while it measured, whether its domain still ran."
                 }
             }
         }

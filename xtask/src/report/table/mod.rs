@@ -4,7 +4,7 @@ mod probe;
 mod trials;
 
 pub use probe::{others, published, results, short, spread};
-pub use trials::{incomplete, proofs};
+pub use trials::{incomplete, proofs, stages};
 
 /// A table of text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -49,6 +49,39 @@ fn same(one: &Proof, other: &Proof) -> bool {
         && one.required == other.required
 }
 
+/// The stages of a trial in their order, and what happens in each.
+const STAGES: [(&str, &str); 9] = [
+    ("attach", "all of what comes before the load"),
+    ("attach.check", "of it: every domain answers, or is made again"),
+    ("attach.switch", "of it: the device taken from where it was and given to where it is wanted"),
+    ("attach.appear", "of it: until the measured domain can use the device"),
+    ("load", "the loads started"),
+    ("proof", "the loads proved, then silent"),
+    ("start", "the probe started, until it is ready"),
+    ("probe", "the probe, from go to its end"),
+    ("stop", "the loads stopped and counted"),
+];
+
+/// Where the time of the trials went, stage by stage; of completed trials only.
+pub fn stages(input: &Input) -> Option<Table> {
+    let titles = ["Stage", "What it is", "#Trials", "#Median (s)", "#Largest (s)", "#All (s)"];
+    let mut table = Table::new("Where the time of the completed trials went.", &titles);
+    let completed = || input.trials.iter().filter(|trial| trial.outcome == Outcome::Completed);
+    for (stage, what) in STAGES {
+        let seconds: Vec<f64> = completed().filter_map(|trial| trial.stages_s.get(stage).copied()).collect();
+        let Some(described) = stats::describe(&seconds) else { continue };
+        table.rows.push(vec![
+            stage.to_owned(),
+            what.to_owned(),
+            seconds.len().to_string(),
+            number::fixed(described.median, 3),
+            number::fixed(described.max, 3),
+            number::fixed(seconds.iter().sum(), 1),
+        ]);
+    }
+    (!table.rows.is_empty()).then_some(table)
+}
+
 /// Trials that did not complete, those with one cause together; and cells without trials.
 pub fn incomplete(input: &Input) -> Option<Table> {
     let titles = ["Cell", "Outcome", "#Trials", "Stage", "Reason", "Numbers in the order"];

@@ -152,6 +152,17 @@ fn check_balance(path: &str, text: &str) {
 }
 
 #[test]
+fn the_page_tells_where_the_time_went_and_when_the_host_was_asked() {
+    let (folder, report) = made(6);
+    let page = fs::read_to_string(folder.path().join("report/index.html")).unwrap();
+    let completed = report.summary.outcomes.completed;
+    let row = format!("<td class=\"n\">{completed}</td><td class=\"n\">0.125</td><td class=\"n\">0.125</td>");
+    assert!(page.contains(&row), "{row}");
+    assert!(page.contains("attach.switch") && !page.contains("attach.appear"));
+    assert!(page.contains("In 1 completed trial the probe took several times longer"));
+}
+
+#[test]
 fn runs_csv_has_a_line_for_every_trial() {
     let (folder, report) = made(6);
     let text = fs::read_to_string(folder.path().join("runs.csv")).unwrap();
