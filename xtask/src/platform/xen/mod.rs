@@ -4,6 +4,8 @@
 //! Devices are switched while the guest runs, one passed through at a time; a guest that does not
 //! answer is destroyed and created again. At the end everything is where it was.
 
+#[cfg(test)]
+mod fake;
 mod find;
 mod health;
 mod place;
