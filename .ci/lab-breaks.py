@@ -41,7 +41,8 @@ class Dom0:
 
     def __init__(self):
         command = [XTASK, "lab", "xen", "run", "dom0", "bash"]
-        self.shell = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        quiet = subprocess.DEVNULL
+        self.shell = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
 
     def do(self, script):
         self.shell.stdin.write(f"{script}\n")
@@ -83,7 +84,7 @@ def cut_ssh(_, matrix):
 # more than there is share a group with little memory, and the load is what the kernel can do without best.
 # (All of Domain-0's memory can't be taken in an emulator before the probe is over.)
 SCARCE = "/run/scarce"
-SCARCITY = f"""mkdir -p {SCARCE}; mount -t cgroup2 none {SCARCE}
+SCARCITY = f"""mkdir -p {SCARCE}; mountpoint -q {SCARCE} || mount -t cgroup2 none {SCARCE}
 echo +memory >{SCARCE}/cgroup.subtree_control; mkdir -p {SCARCE}/few; echo 4M >{SCARCE}/few/memory.max"""
 RUN_OUT = f"""( until load=$(pidof cpuload); do sleep 0.1; done
 for id in $load; do echo 1000 >/proc/$id/oom_score_adj; echo $id >{SCARCE}/few/cgroup.procs; done
