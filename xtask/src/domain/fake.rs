@@ -33,6 +33,8 @@ pub enum Behaviour {
     Dies,
     /// It goes, and says nothing more; not even when told to stop.
     Hangs,
+    /// A load that proves itself and falls silent, and never stops, as when its domain is destroyed.
+    Clings(Value),
     /// A load that goes on talking when told to be quiet.
     Chatters(Value),
 }
@@ -104,7 +106,8 @@ impl Process for FakeProcess {
     fn say(&mut self, line: &str) -> Result<()> {
         self.script.borrow_mut().log.push(format!("{line} {}", self.tool));
         if line == "quiet" {
-            let heeds = matches!(self.behaviour, Behaviour::Load(_) | Behaviour::Fading(..));
+            let heeds =
+                matches!(self.behaviour, Behaviour::Load(_) | Behaviour::Fading(..) | Behaviour::Clings(_));
             if self.goes && heeds {
                 self.events.push_back(record("quiet", &json!({})));
             }
@@ -113,7 +116,10 @@ impl Process for FakeProcess {
         assert_eq!(line, "go");
         self.goes = true;
         match &self.behaviour {
-            Behaviour::Load(body) | Behaviour::Fading(body, _) | Behaviour::Chatters(body) => {
+            Behaviour::Load(body)
+            | Behaviour::Fading(body, _)
+            | Behaviour::Chatters(body)
+            | Behaviour::Clings(body) => {
                 self.events.push_back(record("sample", body));
             }
             Behaviour::Probe(body, code) => {

@@ -1,6 +1,6 @@
 //! The load of a trial: started, proved before the measurement, stopped, proved over all of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Broken, PATIENCE, Site, Unfinished};
 use crate::{
@@ -8,6 +8,9 @@ use crate::{
     journal::{Outcome, Proof},
     plan::PartSpec,
 };
+
+/// A load that has not stopped by then may have lost its domain: the platform is asked.
+const SOON: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 5 });
 
 /// One part of a load that runs.
 pub(super) struct Running<'a> {
@@ -173,10 +176,11 @@ pub(super) fn finish(site: &Site<'_>, loads: &mut [Running<'_>]) -> Result<Vec<P
 /// the measurement is invalid.
 fn collect_summary(site: &Site<'_>, load: &mut Running<'_>) -> Result<serde_json::Value, Unfinished> {
     let deadline = domain::after(site.handshake_s());
+    let mut patience = Instant::now() + SOON;
     let describe = format!("{} in `{}`", load.part.tool.get_ref(), load.domain);
     let mut summary = None;
     loop {
-        match next(site, &mut *load.process, deadline)? {
+        match next(site, &mut *load.process, deadline.min(patience))? {
             Event::Record(record) if domain::kind(&record) == "summary" => summary = Some(record),
             Event::Record(_) => {}
             Event::Ended(exit) => {
@@ -190,6 +194,13 @@ fn collect_summary(site: &Site<'_>, load: &mut Running<'_>) -> Result<serde_json
                     }
                     .into()),
                 };
+            }
+            Event::Silent if Instant::now() < deadline => {
+                patience = deadline;
+                if let Ok(Some(halted)) = site.platform.halted(&load.domain) {
+                    let reason = format!("{describe} can't stop: {halted}");
+                    return Err(Broken { outcome: Outcome::Invalid, stage: "stop", reason }.into());
+                }
             }
             Event::Silent => {
                 let reason = format!("{describe} did not stop after {} s and was killed", site.handshake_s());

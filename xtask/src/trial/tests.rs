@@ -216,6 +216,21 @@ fn a_probe_is_left_alone_until_it_is_overdue_and_a_domain_that_runs_goes_on() {
 }
 
 #[test]
+fn a_load_whose_domain_is_gone_is_not_waited_for() {
+    let plan = quick_plan();
+    let mut tools = good_tools();
+    tools.push(("cpuload", Behaviour::Clings(json!({"operations": 9.0, "duty_percent": 99.0}))));
+    let mut platform = FakePlatform::new(&plan, &tools);
+    platform.halted = Some("guest A is gone".to_owned());
+    let trial = trial_on(&plan, &mut platform, "disk/virtual/cpu@a");
+    assert_eq!((trial.outcome, trial.stage.as_deref()), (Outcome::Invalid, Some("stop")));
+    let reason = trial.reason.unwrap();
+    assert!(reason.ends_with("can't stop: guest A is gone"), "{reason}");
+    assert!(trial.metrics.contains_key("elapsed"), "what was measured is kept");
+    assert_eq!(platform.script.borrow().alive, 0, "something still runs");
+}
+
+#[test]
 fn a_lost_host_ends_the_matrix_and_the_trial_that_found_it_so_is_none() {
     let plan = quick_plan();
     let mut platform = FakePlatform::new(&plan, &good_tools());
