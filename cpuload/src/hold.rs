@@ -45,8 +45,9 @@ impl Holder {
     pub fn missing_ns(&mut self, now_ns: u64, end_ns: u64) -> u64 {
         let Some(idle_ns) = self.idle_ns() else { return 0 };
         let (idle_zero_ns, zero_ns) = *self.zero.get_or_insert((idle_ns, now_ns));
-        let busy_ns = (now_ns - zero_ns).saturating_sub(idle_ns.saturating_sub(idle_zero_ns));
-        self.total.of_ns(end_ns - zero_ns).saturating_sub(busy_ns)
+        let busy_ns = now_ns.saturating_sub(zero_ns).saturating_sub(idle_ns.saturating_sub(idle_zero_ns));
+        // A worker that begins late begins after the end of its first windows: nothing is missing in those.
+        self.total.of_ns(end_ns.saturating_sub(zero_ns)).saturating_sub(busy_ns)
     }
 
     /// Idle time of the CPU since boot, waiting for I/O included.
@@ -77,6 +78,15 @@ mod tests {
         assert_eq!(holder.missing_ns(1_000, 1_000 + 100), 50);
         // Far ahead in time with no idle time gone by: the CPU counts as busy all the while.
         assert_eq!(holder.missing_ns(1_000_000_000_000, 1_000_000_000_100), 0);
+    }
+
+    #[test]
+    fn nothing_is_missing_in_windows_that_ended_before_the_worker_began() {
+        let cpu = meter::sys::sched_getaffinity().unwrap()[0];
+        let mut holder = Holder::new(cpu, "50".parse().unwrap()).unwrap();
+        assert_eq!(holder.missing_ns(1_000, 300), 0);
+        assert_eq!(holder.missing_ns(1_000, 900), 0);
+        assert_eq!(holder.missing_ns(1_000, 1_100), 50);
     }
 
     #[test]

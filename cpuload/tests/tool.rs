@@ -33,7 +33,7 @@ fn a_run_gives_start_ready_samples_and_a_summary() {
 #[test]
 fn a_controlled_load_ends_when_its_controller_goes_away() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_cpuload"))
-        .args(["--cpus", "0", "--duration", "1h", "--controlled", "--json"])
+        .args(["--cpus", "0", "--duration", "1h", "--interval", "50ms", "--controlled", "--json"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -46,14 +46,17 @@ fn a_controlled_load_ends_when_its_controller_goes_away() {
         assert!(lines.read_line(&mut line).unwrap() > 0, "the tool ended before it was ready");
     }
     orders.write_all(b"go\n").unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    while !line.contains("\"sample\"") || line.contains("\"operations\":0,") {
+        line.clear();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "the tool ended before it worked");
+    }
     drop(orders);
     let mut rest = String::new();
     lines.read_to_string(&mut rest).unwrap();
     assert!(child.wait().unwrap().success());
     let summary: Value = serde_json::from_str(rest.lines().last().unwrap()).unwrap();
     assert_eq!(summary["record"], "summary");
-    assert!(summary["elapsed_s"].as_f64().unwrap() < 30.0);
+    assert!(summary["elapsed_s"].as_f64().unwrap() < 600.0);
     assert!(summary["operations"].as_u64() > Some(0));
 }
 
@@ -131,11 +134,13 @@ fn a_duty_is_received_as_demanded() {
     // Never more than demanded; how much less is up to whoever else wants this CPU.
     let summary = summary(&["--json", "--cpus", "0", "--duty", "20", "--period", "20ms", "--duration", "1s"]);
     let duty = summary["duty_percent"].as_f64().unwrap();
-    assert!((1.0..=20.5).contains(&duty), "{summary}");
+    assert!((0.0..=20.5).contains(&duty), "{summary}");
     assert_eq!(summary["demanded_ns"], 200_000_000);
     let worker = &summary["workers"][0];
     assert_eq!(worker["window_error_points"]["count"], 50);
-    assert!(worker["begin_error_ns"]["mean"].is_f64());
+    // Where no window began with a sleep, others had the CPU all the while.
+    let denied = worker["denied_ns"].as_u64() > Some(0);
+    assert!(worker["begin_error_ns"]["mean"].is_f64() || denied, "{summary}");
 }
 
 #[test]

@@ -12,7 +12,10 @@ use meter::{
 };
 use serde::Serialize;
 
-use crate::source::rate;
+use crate::{
+    observer::{Observer, OwnCost},
+    source::rate,
+};
 
 /// A resolved look at the host.
 #[derive(Clone, Debug, Serialize)]
@@ -68,6 +71,8 @@ pub struct Summary {
     pub kvm: Option<Vec<KvmCounter>>,
     /// Virtual CPUs of Xen with the CPU time that they had meanwhile; `null` where there is no `xl`.
     pub xen_vcpus: Option<Vec<Vcpu>>,
+    /// What the looking itself cost, `xl` and its children left out.
+    pub own: OwnCost,
 }
 
 impl fmt::Display for Summary {
@@ -84,7 +89,7 @@ impl fmt::Display for Summary {
                 vcpu.domain, vcpu.domain_id, vcpu.vcpu
             )?;
         }
-        Ok(())
+        write!(f, "\n{}", self.own)
     }
 }
 
@@ -97,7 +102,6 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
         return Ok(());
     }
     let stop = session.stop();
-    let start_ns = clock::now_ns();
     let (kvm, vcpus) = (kvm_counters(config), xen_vcpus());
     if let (Err(kvm), Err(xen)) = (&kvm, &vcpus) {
         return Err(Error::unavailable(format!(
@@ -106,7 +110,12 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
         )));
     }
     session.ready()?;
+    let mut observer = Observer::new();
+    let start_ns = clock::now_ns();
+    // Anew: whoever says `go` may have taken their time.
+    let (kvm, vcpus) = (kvm.and_then(|_| kvm_counters(config)), vcpus.and_then(|_| xen_vcpus()));
     let now = Waiter { margin_ns: 0 }.until(start_ns + config.duration_ns, &stop);
+    observer.woke();
     let elapsed_s = (now - start_ns) as f64 / 1e9;
     let kvm = kvm.ok().zip(kvm_counters(config).ok()).map(|(before, after)| grown(&before, after, elapsed_s));
     let mut notes = Vec::new();
@@ -114,7 +123,7 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
         notes = unread;
         times_between(&before, after)
     });
-    session.summary(&Summary { elapsed_s, kvm, xen_vcpus }, notes, Vec::new())
+    session.summary(&Summary { elapsed_s, kvm, xen_vcpus, own: observer.own_cost() }, notes, Vec::new())
 }
 
 /// All counters of the folder: one number in each file.

@@ -132,27 +132,26 @@ fn a_host_is_read_where_there_is_one() {
     fs::create_dir_all(&kvm).unwrap();
     fs::create_dir_all(&bin).unwrap();
     fs::write(kvm.join("exits"), "100\n").unwrap();
-    // A stand-in whose virtual CPU gets 0.5 s between two calls.
+    // A stand-in whose virtual CPU gets a second between two calls. The first one only shows that it is there;
+    // with the second the measurement has begun, and the counter of KVM grows.
     let xl = bin.join("xl");
     let times = folder.path().join("called");
     let script = format!(
-        "#!/bin/sh\necho x >> {0}\nn=$(wc -l < {0})\necho 'Name ID VCPU CPU State Time(s) Affinity'\necho \"guest 3 0 1 -b- 1$n.5 all / all\"\n",
-        times.display()
+        "#!/bin/sh\necho x >> {0}\nn=$(wc -l < {0})\n[ $n -eq 2 ] && echo 142 > {1}\necho 'Name ID VCPU CPU State Time(s) Affinity'\necho \"guest 3 0 1 -b- 1$n.5 all / all\"\n",
+        times.display(),
+        kvm.join("exits").display()
     );
     fs::write(&xl, script).unwrap();
     fs::set_permissions(&xl, fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    let child = Command::new(IRQWATCH)
-        .args(["host", "--kvm", kvm.to_str().unwrap(), "--duration", "500ms", "--json"])
+    let output = Command::new(IRQWATCH)
+        .args(["host", "--kvm", kvm.to_str().unwrap(), "--duration", "50ms", "--json"])
         .env("PATH", path)
-        .stdout(Stdio::piped())
-        .spawn()
+        .output()
         .unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(250));
-    fs::write(kvm.join("exits"), "142\n").unwrap();
-    let output = child.wait_with_output().unwrap();
     let summary = records(&output).pop().unwrap();
     assert_eq!(summary["kvm"][0]["name"], "exits");
     assert_eq!(summary["kvm"][0]["count"], 42);
     assert_eq!(summary["xen_vcpus"][0]["cpu_ns"], 1_000_000_000_u64);
+    assert_eq!(summary["own"]["timer_interrupts"], 1);
 }
