@@ -28,6 +28,8 @@ pub struct FakePlatform {
     pub troubles: Vec<String>,
     /// Why the measured domain can't go on.
     pub halted: Option<String>,
+    /// How many times somebody looks and finds that it goes on, before that.
+    pub looks_in_vain: usize,
     /// How many attachments are left before nothing can be had any more.
     pub attachments_left: Option<usize>,
 }
@@ -48,6 +50,7 @@ impl FakePlatform {
             attaching: Duration::ZERO,
             troubles: Vec::new(),
             halted: None,
+            looks_in_vain: 0,
             attachments_left: None,
         }
     }
@@ -80,8 +83,11 @@ impl Platform for FakePlatform {
     }
 
     fn halted(&self, domain: &str) -> Result<Option<String>> {
-        self.script.borrow_mut().log.push(format!("look after {domain}"));
-        Ok(self.halted.clone())
+        let look = format!("look after {domain}");
+        let mut script = self.script.borrow_mut();
+        script.log.push(look.clone());
+        let looks = script.log.iter().filter(|line| **line == look).count();
+        Ok(self.halted.clone().filter(|_| looks > self.looks_in_vain))
     }
 
     fn attach_parts(&self) -> BTreeMap<&'static str, f64> {
