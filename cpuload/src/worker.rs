@@ -302,7 +302,6 @@ mod tests {
             worker.run(Times { zero_ns: start_ns, start_ns, from_ns, until_ns: from_ns + 70_000_000 });
         outcome.unwrap();
         assert_eq!((account.elapsed_ns(), account.demanded_ns), (70_000_000, 20_000_000));
-        assert!(account.cpu_ns <= account.elapsed_ns() && account.operations < ledger.operations.value());
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
 
 use support::{IRQWATCH, irqwatch, records, summary};
 
@@ -12,10 +15,13 @@ fn a_watch_gives_the_samples_that_were_asked_for() {
     assert!(output.status.success(), "{output:?}");
     let records = records(&output);
     let kinds: Vec<&str> = records.iter().map(|record| record["record"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["start", "ready", "sample", "sample", "sample", "summary"]);
-    let summary = &records[5];
+    // On a busy machine an interval may be missed, which is told.
+    let summary = records.last().unwrap();
+    let samples = kinds.iter().filter(|kind| **kind == "sample").count();
+    assert_eq!((kinds[0], kinds[1], kinds.len()), ("start", "ready", samples + 3));
+    assert_eq!(summary["missed"].as_u64().unwrap() + samples as u64, 3);
     assert!(!summary["sources"].as_array().unwrap().is_empty(), "some interrupt came in 150 ms");
-    assert_eq!(summary["own"]["timer_interrupts"], 3);
+    assert_eq!(summary["own"]["timer_interrupts"], samples);
     assert!(summary["own"]["usage"]["cpu_user_ns"].is_u64());
     let by_class: u64 =
         summary["classes"].as_array().unwrap().iter().map(|class| class["count"].as_u64().unwrap()).sum();
@@ -55,18 +61,19 @@ fn a_command_is_run_and_its_exit_code_told() {
 #[test]
 fn a_command_ends_when_the_controller_goes_away() {
     let mut child = Command::new(IRQWATCH)
-        .args(["--json", "--controlled", "run", "--", "sleep", "600"])
+        .args(["--json", "--controlled", "run", "--", "sh", "-c", "echo begun; exec sleep 600"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut orders = child.stdin.take().unwrap();
     std::io::Write::write_all(&mut orders, b"go\n").unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "begun"), "the command was not started");
     drop(orders);
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let summary = records(&output).pop().unwrap();
+    let last = lines.map(Result::unwrap).last().unwrap();
+    assert!(child.wait().unwrap().success());
+    let summary: serde_json::Value = serde_json::from_str(&last).unwrap();
     assert_eq!(summary["command"]["signal"], 15);
 }
 
