@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use meter::{Error, Result, clock, control::Stop, interrupts::Sources};
+use meter::{Error, Result, clock, control::Stop, interrupts::Sources, tool::tell_people};
 use rustix::fs::{Advice, FallocateFlags, OFlags};
 
 use crate::{
@@ -279,7 +279,7 @@ impl Drop for Target {
         // Only the very file that was created: the name may belong to another one by now.
         let same = std::fs::symlink_metadata(&self.path).is_ok_and(|now| self.is_this(&now));
         if same && let Err(error) = std::fs::remove_file(&self.path) {
-            eprintln!("diskprobe: remove {}: {error}", self.path.display());
+            tell_people(format_args!("diskprobe: remove {}: {error}", self.path.display()));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     os::fd::AsFd,
 };
 
-use meter::{Error, ErrorKind, Result, clock, clock::SECOND_NS, control::Stop};
+use meter::{Error, ErrorKind, Result, clock, clock::SECOND_NS, control::Stop, tool::tell_people};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -49,7 +49,7 @@ impl Server {
     pub fn connect(config: &ProbeConfig, stop: Stop) -> Result<Self> {
         let token = config.token_file.as_deref().map(Token::read).transpose()?;
         if let Some(told) = config.token_file.as_deref().and_then(Token::exposure) {
-            eprintln!("netprobe: warning: {told}");
+            tell_people(format_args!("netprobe: warning: {told}"));
         }
         let (stream, address) = connect(&config.server, &stop)?;
         let broke = |error| Error::system(format!("talk to {}", config.server), error);

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use meter::{Error, Result, clock, control::Stop, session::Session as Telling};
+use meter::{Error, Result, clock, control::Stop, session::Session as Telling, tool::tell_people};
 use mio::{
     Events, Interest, Poll, Token as Id,
     net::{TcpListener, TcpStream},
@@ -61,7 +61,7 @@ pub fn serve(config: &ServeConfig, telling: &mut Telling<'_>) -> Result<()> {
     if let Access::Token { file } = &config.access
         && let Some(told) = Token::exposure(file)
     {
-        eprintln!("netprobe: warning: {told}");
+        tell_people(format_args!("netprobe: warning: {told}"));
     }
     sys::raise_file_limit();
     let mut server = chosen.map_or_else(|| Server::listen(&config, telling.stop()), Ok)?;
