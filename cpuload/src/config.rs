@@ -122,8 +122,7 @@ impl fmt::Display for Config {
         }
         match &self.places {
             Places::Pinned { cpus } => write!(f, " on CPUs {cpus}")?,
-            Places::Free { workers: 1 } => write!(f, " by a free worker")?,
-            Places::Free { workers } => write!(f, " by {workers} free workers")?,
+            Places::Free { workers } => write!(f, " by {}", units::counted(*workers as u64, "free worker"))?,
         }
         match self.operations {
             Some(operations) => write!(f, ", {operations} operations each within {}", time(self.duration_ns)),

@@ -131,12 +131,14 @@ fn what_stress_does_is_done_by_free_workers() {
 
 #[test]
 fn a_duty_is_received_as_demanded() {
-    // Never more than demanded; how much less is up to whoever else wants this CPU.
     let summary = summary(&["--json", "--cpus", "0", "--duty", "20", "--period", "20ms", "--duration", "1s"]);
-    let duty = summary["duty_percent"].as_f64().unwrap();
-    assert!((0.0..=20.5).contains(&duty), "{summary}");
-    assert_eq!(summary["demanded_ns"], 200_000_000);
     let worker = &summary["workers"][0];
+    let received_ns = summary["duty_percent"].as_f64().unwrap() / 100.0 * 1e9;
+    assert!(received_ns <= 205e6, "{summary}");
+    // What is missing was denied by others on this CPU, other tests too, and it says so.
+    let denied_ns = worker["denied_ns"].as_f64().unwrap();
+    assert!(received_ns + denied_ns >= 196e6, "{summary}");
+    assert_eq!(summary["demanded_ns"], 200_000_000);
     assert_eq!(worker["window_error_points"]["count"], 50);
     // Where no window began with a sleep, others had the CPU all the while.
     let denied = worker["denied_ns"].as_u64() > Some(0);
@@ -157,13 +159,13 @@ fn loads_in_wall_clock_phase_begin_at_its_multiples() {
 #[test]
 fn a_load_starts_at_the_time_of_day_that_it_was_given() {
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
-    let start = now() + 2.0;
+    // In whole milliseconds, as it is told.
+    let start = ((now() + 2.0) * 1000.0).ceil() / 1000.0;
     let output =
         cpuload(&["--json", "--cpus", "0", "--start-at", &format!("{start:.3}"), "--operations", "1000"]);
     let records = records(&output);
     let ended = records.last().unwrap()["wall_ns"].as_f64().unwrap() / 1e9;
-    // It was told in whole milliseconds.
-    assert!(ended >= start - 0.001, "{ended} {start}");
+    assert!(ended >= start, "{ended} {start}");
     assert_eq!(records.last().unwrap()["operations"], 1000);
 }
 

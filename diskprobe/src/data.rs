@@ -5,9 +5,8 @@
 //! that is wrong, old, or in the wrong place is found, and no two sectors hold the same data for a
 //! device to compress or share.
 
+use meter::units::counted;
 use serde::Serialize;
-
-use crate::outcome::counted;
 
 /// Bytes of one sector, the unit that carries its place.
 pub const SECTOR: usize = 512;

@@ -173,7 +173,12 @@ impl fmt::Display for Figures {
         }
         match (&self.interrupts.count, &self.interrupts.reason) {
             (Some(count), _) => {
-                write!(f, ", {} of {}", counted(*count, "interrupt"), self.interrupts.sources.join(", "))
+                write!(
+                    f,
+                    ", {} of {}",
+                    units::counted(*count, "interrupt"),
+                    self.interrupts.sources.join(", ")
+                )
             }
             (None, Some(reason)) => write!(f, ", interrupts unknown: {reason}"),
             (None, None) => Ok(()),
@@ -230,15 +235,10 @@ impl fmt::Display for Verification {
         match &self.mismatch {
             None => write!(f, "verified {bytes}"),
             Some(mismatch) => {
-                write!(f, "{} in {bytes}: {mismatch}", counted(self.wrong_sectors, "wrong sector"))
+                write!(f, "{} in {bytes}: {mismatch}", units::counted(self.wrong_sectors, "wrong sector"))
             }
         }
     }
-}
-
-/// A number of things, in words.
-pub(crate) fn counted(count: u64, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The body of the `summary` record: all runs together.

@@ -150,6 +150,12 @@ pub fn si(value: f64, unit: &str) -> String {
     }
 }
 
+/// A number of things in words, such as `1 bit` and `2 bits`.
+#[must_use]
+pub fn counted(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A length of time in nanoseconds with four significant digits and the unit that fits: `1.52 ms`.
 #[must_use]
 pub fn duration(ns: f64) -> String {

@@ -141,6 +141,8 @@ fn refused_sends_are_errors_of_their_kind_and_not_sent() {
     let sent = sender.stop();
     assert_eq!(sent.code, Some(0), "a receiver that dies ends nobody: {sent:?}");
     assert!(count_of_kind(sent.summary(), "ECONNREFUSED") > 100, "{}", sent.summary());
+    let due = sent.summary()["elapsed_s"].as_f64().unwrap() * 1000.0;
+    assert!(count(sent.summary(), "sent_datagrams") as f64 <= due + 1.0, "{}", sent.summary());
     let slots = count(&sent.summary()["pacing_error"], "count");
     assert_eq!(
         count(sent.summary(), "sent_datagrams"),

@@ -8,7 +8,10 @@ use std::{
 };
 
 use lab::{Place, count};
-use udpsend::payload::{self, Origin};
+use udpsend::{
+    payload::{self, Origin},
+    socket::{Buffer, request_buffer},
+};
 
 const HERE: Place = Place::Here;
 
@@ -71,22 +74,31 @@ fn a_flow_joined_late_and_datagrams_of_others_are_told() {
 #[test]
 fn more_flows_than_it_can_follow_make_the_result_untrusted() {
     let sink = HERE.sink("--listen 127.0.0.1:0 --flows 2");
-    let sent = HERE.udpsend(&format!("127.0.0.1:{} --flows 3 --datagrams 30 --load 1kpps", sink.port()));
+    // One by one, the flows in turn: a batch of late ones belongs to one flow.
+    let args = format!("127.0.0.1:{} --flows 3 --datagrams 30 --load 1kpps --method send", sink.port());
+    let sent = HERE.udpsend(&args);
     assert_eq!(sent.code, Some(0));
     let arrived = sink.finish();
-    assert_eq!(arrived.code, Some(4));
+    assert_eq!(arrived.code, Some(4), "{arrived:?}");
     assert_eq!(count(arrived.summary(), "delivered_datagrams"), 30);
     assert!(arrived.summary()["warnings"][0].as_str().unwrap().contains("--flows"));
+}
+
+/// The socket of a relay, with room for all that it will get while it is kept from its CPU; without root it is
+/// as much as there is.
+fn relay() -> UdpSocket {
+    let relay = socket2::Socket::from(UdpSocket::bind("127.0.0.1:0").unwrap());
+    request_buffer(&relay, 8 << 20, Buffer::Receive).unwrap();
+    relay.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    relay.into()
 }
 
 /// A relay between sender and sink does what a bad network does, at known datagrams.
 #[test]
 fn what_a_bad_network_does_is_found_again() {
-    // No more than the relay's socket holds, for a relay that is kept from its CPU.
-    const DATAGRAMS: u64 = 240;
+    const DATAGRAMS: u64 = 2000;
     let sink = HERE.sink("--listen 127.0.0.1:0");
-    let relay = UdpSocket::bind("127.0.0.1:0").unwrap();
-    relay.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let relay = relay();
     let (relay_port, sink_port) = (relay.local_addr().unwrap().port(), sink.port());
     let relaying = std::thread::spawn(move || {
         let mut held: Option<Vec<u8>> = None;
@@ -126,7 +138,7 @@ fn what_a_bad_network_does_is_found_again() {
     let (lost, duplicated, swapped) = relaying.join().unwrap();
     let arrived = sink.stop();
     let arrived = arrived.summary();
-    assert!(lost > 12 && duplicated > 8 && swapped > 6);
+    assert!(lost > 100 && duplicated > 100 && swapped > 80);
     assert_eq!(count(arrived, "lost_datagrams"), lost);
     assert_eq!(count(arrived, "duplicated_datagrams"), duplicated);
     assert_eq!(count(arrived, "reordered_datagrams"), swapped);
@@ -137,8 +149,7 @@ fn what_a_bad_network_does_is_found_again() {
 fn a_known_delay_is_found_again() {
     const DELAY: Duration = Duration::from_millis(20);
     let sink = HERE.sink("--listen 127.0.0.1:0");
-    let relay = UdpSocket::bind("127.0.0.1:0").unwrap();
-    relay.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let relay = relay();
     let (relay_port, sink_port) = (relay.local_addr().unwrap().port(), sink.port());
     let relaying = std::thread::spawn(move || {
         let mut buffer = [0; 2000];

@@ -11,6 +11,7 @@ use super::{Xen, xl};
 use crate::{
     domain::{Event, Process, shell::quote},
     plan::PlaceSpec,
+    platform::Platform,
 };
 
 /// The lock of a Xen host, in its control domain.
@@ -60,11 +61,7 @@ impl Xen {
         let names: Vec<String> = self.places.keys().cloned().collect();
         for name in &names {
             let Err(error) = self.places[name].ensure_alive() else { continue };
-            let halted = match self.at[name].guest.clone() {
-                Some(guest) => self.guest_halted(&guest)?,
-                None => None,
-            };
-            let Some(halted) = halted else { return Err(error.context(unreachable(name))) };
+            let Some(halted) = self.halted(name)? else { return Err(error.context(unreachable(name))) };
             eprintln!("domain `{name}`: {halted}; it is made again");
             self.revive(name).with_context(|| unreachable(name))?;
         }
@@ -111,11 +108,7 @@ impl Xen {
         self.take_turn()?;
         let names: Vec<String> = self.places.keys().filter(|name| **name != self.control).cloned().collect();
         for name in names.iter().filter(|name| !self.lost.contains_key(*name)).collect::<Vec<_>>() {
-            let halted = match self.at[name].guest.clone() {
-                Some(guest) => self.guest_halted(&guest)?,
-                None => None,
-            };
-            let trouble = match halted {
+            let trouble = match self.halted(name)? {
                 Some(halted) => halted,
                 None => match self.places[name].ensure_alive() {
                     Ok(()) => continue,
