@@ -57,6 +57,8 @@ struct Course {
     carry_ns: i64,
     /// CPU time at the end of the last window.
     cpu_mark_ns: u64,
+    /// When the work in the last window ended.
+    ended_ns: u64,
     /// How late wake-ups are, smoothed.
     lateness_ns: u64,
     /// CPU time that a wake-up costs, smoothed: windows shorter than that are not worth one.
@@ -71,7 +73,8 @@ impl Worker<'_> {
         self.ledger.open(self.work.helper_clock());
         let cpu_mark_ns = self.cpu_ns();
         let account = Account::begin(times.from_ns, cpu_mark_ns, 0);
-        let mut course = Course { carry_ns: 0, cpu_mark_ns, lateness_ns: 0, overhead_ns: 0, account };
+        let mut course =
+            Course { carry_ns: 0, cpu_mark_ns, ended_ns: 0, lateness_ns: 0, overhead_ns: 0, account };
         let (operations, until_ns) = (self.operations_left, times.until_ns);
         let mut warming = times.from_ns > times.start_ns;
         if warming {
@@ -156,7 +159,10 @@ impl Worker<'_> {
         if now < window.begin_ns {
             now = self.wake_at(course, window.begin_ns);
         }
-        let (begin_ns, cpu_begin_ns) = (now, self.cpu_ns());
+        // Where the window before went on until here, what was denied between the two belongs to this one.
+        let went_on = course.ended_ns >= window.begin_ns;
+        let begin_ns = if went_on { course.ended_ns } else { now };
+        let cpu_begin_ns = self.cpu_ns();
         // What the sleep itself cost counts as received: it was CPU time of this load as well.
         let mut received_ns = cpu_begin_ns.saturating_sub(course.cpu_mark_ns);
         course.overhead_ns = smooth(course.overhead_ns, received_ns);
@@ -166,7 +172,9 @@ impl Worker<'_> {
             (now, outcome) = self.work_until(now.saturating_add(missing_ns).min(limit_ns));
             received_ns = self.cpu_ns().saturating_sub(course.cpu_mark_ns);
         }
-        let working_ns = (course.cpu_mark_ns + received_ns).saturating_sub(cpu_begin_ns);
+        let worked_from_ns = if went_on { course.cpu_mark_ns } else { cpu_begin_ns };
+        let working_ns = (course.cpu_mark_ns + received_ns).saturating_sub(worked_from_ns);
+        course.ended_ns = now;
         course.account.denied_ns += now.saturating_sub(begin_ns).saturating_sub(working_ns);
         // Ended early, nothing more was demanded than what there was time for.
         let length_ns =

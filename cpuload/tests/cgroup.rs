@@ -77,7 +77,10 @@ fn cpu_time_that_a_quota_denies_is_missing_and_shows() {
     let summary = last_record(&output);
     assert_eq!(summary["demanded_ns"], 1_000_000_000);
     assert!(summary["cpu_ns"].as_u64().unwrap() < 500_000_000, "{summary}");
-    assert!(summary["workers"][0]["denied_ns"].as_u64().unwrap() > 500_000_000, "{summary}");
+    let (received_ns, denied_ns) = (&summary["cpu_ns"], &summary["workers"][0]["denied_ns"]);
+    assert!(denied_ns.as_u64().unwrap() > 500_000_000, "{summary}");
+    let accounted_ns = received_ns.as_u64().unwrap() + denied_ns.as_u64().unwrap();
+    assert!(accounted_ns > 980_000_000, "what it did not get was denied: {summary}");
     assert!(summary["warnings"][0].as_str().unwrap().contains("CPU quota"), "{summary}");
 }
 
