@@ -17,7 +17,6 @@ mod results;
 mod resume;
 mod schedule;
 mod schema;
-mod stats;
 mod tools;
 mod trial;
 

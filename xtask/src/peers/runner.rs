@@ -8,7 +8,7 @@ use super::{
     figures::{Figure, Measurement},
     workbench::{Lacking, Workbench},
 };
-use crate::stats::describe;
+use stats::describe;
 
 /// What became of a comparison.
 #[derive(Debug, Serialize)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use meter::random::Random;
+use stats::Interval;
 
 use super::{
     input::{self, Input},
@@ -14,7 +15,6 @@ use super::{
 use crate::{
     journal::Outcome,
     plan::{Cell, CostSpec, MetricSpec, ProbeSpec, PublishedCell},
-    stats::{self, Interval},
 };
 
 /// The summary of a results folder. The same input gives the same summary, bit by bit.

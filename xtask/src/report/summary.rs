@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{journal::Outcome, plan::Better, stats};
+use crate::{journal::Outcome, plan::Better};
 
 /// Version of the summary's keys.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -8,10 +8,7 @@ use super::{
     rows::{class_of, series_of},
     svg::{Anchor, Shape, Svg, WIDTH, cut, short},
 };
-use crate::{
-    report::view::{Cell, Probe},
-    stats,
-};
+use crate::report::view::{Cell, Probe};
 
 const PANEL: f64 = 150.0;
 const LEFT: f64 = 48.0;

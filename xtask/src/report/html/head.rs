@@ -12,7 +12,6 @@ use crate::{
         summary::Summary,
         view::{Cell, Probe},
     },
-    stats,
 };
 
 /// Differences listed at a glance.

@@ -4,10 +4,7 @@
 use maud::{Markup, html};
 
 use super::{anchor, figure_of, sentence, table};
-use crate::{
-    report::{figure::Figure, input::Input, summary::Summary, table as tables, view::Probe},
-    stats,
-};
+use crate::report::{figure::Figure, input::Input, summary::Summary, table as tables, view::Probe};
 
 /// One probe: tables and figures.
 pub fn probe(probe: &Probe, figures: &[Figure]) -> Markup {

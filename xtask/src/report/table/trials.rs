@@ -4,7 +4,6 @@ use super::{NONE, Table, shown};
 use crate::{
     journal::{Outcome, Proof, Trial},
     report::{input::Input, number},
-    stats,
 };
 
 /// What each load had to reach and reached, over all trials that measured it.

@@ -58,18 +58,18 @@ pub fn distribution(runs: &[f64]) -> Vec<(f64, f64)> {
 }
 
 /// Arithmetic mean.
-pub(super) fn mean(runs: &[f64]) -> Option<f64> {
+pub(crate) fn mean(runs: &[f64]) -> Option<f64> {
     (!runs.is_empty()).then(|| runs.iter().sum::<f64>() / runs.len() as f64).filter(|mean| mean.is_finite())
 }
 
 /// Variance with n − 1, in two passes so that a small spread on a large mean is not lost.
-pub(super) fn variance(runs: &[f64]) -> Option<f64> {
+pub(crate) fn variance(runs: &[f64]) -> Option<f64> {
     let mean = mean(runs)?;
     let squares: f64 = runs.iter().map(|run| (run - mean).powi(2)).sum();
     (runs.len() > 1 && squares.is_finite()).then(|| squares / (runs.len() - 1) as f64)
 }
 
-pub(super) fn sorted(runs: &[f64]) -> Vec<f64> {
+pub(crate) fn sorted(runs: &[f64]) -> Vec<f64> {
     let mut sorted = runs.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted

@@ -38,7 +38,7 @@ impl Interval {
 
 /// An estimate from runs, and its standard error.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Estimate {
+pub(crate) struct Estimate {
     pub value: f64,
     pub error: f64,
 }
@@ -47,7 +47,7 @@ pub(super) struct Estimate {
 ///
 /// `None` for an estimate that the runs seen don't give, for groups below [`LEAST_RUNS`], and when a
 /// twentieth of the draws give no estimate.
-pub(super) fn intervals<const G: usize, const K: usize, T: Copy>(
+pub(crate) fn intervals<const G: usize, const K: usize, T: Copy>(
     groups: [&[T]; G],
     estimate: impl Fn([&[T]; G]) -> [Option<Estimate>; K],
     random: &mut Random,
@@ -96,7 +96,7 @@ fn interval(seen: Estimate, mut deviations: Vec<f64>) -> Option<Interval> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::describe;
+    use crate::describe;
 
     fn normal(random: &mut Random) -> f64 {
         (-2.0 * random.unit().ln()).sqrt() * (std::f64::consts::TAU * random.unit()).cos()
