@@ -65,11 +65,11 @@ pub(crate) struct WriteArgs {
     #[arg(long, value_enum, default_value = "random")]
     pub data: Data,
 
-    /// Fill every block anew, with data that carries its offset and the seed, before it is written
+    /// Write random data that follows from its offset and the seed, for a later `read --verify`
     #[arg(long)]
-    pub refill: bool,
+    pub verifiable: bool,
 
-    /// Read everything back after each run and compare; implies --refill
+    /// Read everything back after each run and compare; implies --verifiable
     #[arg(long)]
     pub verify: bool,
 
@@ -87,7 +87,7 @@ pub(crate) struct ReadArgs {
     #[arg(long)]
     pub create: bool,
 
-    /// Compare with what `write --refill` (or --create) of the same --seed left there
+    /// Compare with what `write --verifiable` (or --create) of the same --seed left there
     #[arg(long)]
     pub verify: bool,
 }
@@ -138,7 +138,7 @@ pub(crate) struct WorkArgs {
     #[arg(long, value_enum, default_value = "sequential")]
     pub order: Order,
 
-    /// Seed of random order, data and arrivals
+    /// Seed of random order, verifiable data and arrivals
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
 

@@ -43,7 +43,7 @@ pub struct Config {
     pub warmup_ns: u64,
     /// Order of the blocks.
     pub order: Order,
-    /// Seed of random order, data and arrivals.
+    /// Seed of random order, verifiable data and arrivals.
     pub seed: u64,
     /// Intended load; `null` for as fast as it goes.
     pub rate: Option<Rate>,
@@ -107,7 +107,7 @@ pub struct WriteMode {
 pub struct ReadMode {
     /// Whether a missing file is created and filled first.
     pub create: bool,
-    /// Whether blocks are compared with what a `write --refill` of the same seed left there.
+    /// Whether blocks are compared with what a `write --verifiable` of the same seed left there.
     pub verify: bool,
     /// Whether a file that this program creates stays.
     pub keep: bool,

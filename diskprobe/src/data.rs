@@ -5,6 +5,11 @@
 //! that is wrong, old, or in the wrong place is found, and no two sectors hold the same data for a
 //! device to compress or share.
 
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
 use meter::units::counted;
 use serde::Serialize;
 
@@ -17,10 +22,13 @@ const WORDS: usize = SECTOR / 8;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Data {
-    /// Zeros. Some devices store them for free: a result that says little.
-    Zeros,
-    /// Incompressible data.
+    /// Incompressible, and no two sectors alike: filled anew before every operation
     Random,
+    /// Incompressible, but each buffer is filled once and written again and again, which costs no CPU time;
+    /// a device that deduplicates stores a few blocks only
+    Repeated,
+    /// Zeros; some devices store them for free
+    Zeros,
 }
 
 /// Fills blocks before they are written.
@@ -29,11 +37,11 @@ pub enum Data {
 pub struct Filler {
     /// What they hold.
     pub data: Data,
-    /// Seed of random data.
+    /// Seed of verifiable data.
     pub seed: u64,
-    /// Whether every block is filled anew with its own place just before it is written; otherwise the
-    /// buffers are filled once and written again and again.
-    pub refill: bool,
+    /// Whether random data follows from its offset and the seed alone, so that it can be compared later. Otherwise
+    /// it follows from the time too: what is written is nowhere on the device yet, not even from an earlier run.
+    pub verifiable: bool,
 }
 
 impl Filler {
@@ -41,16 +49,52 @@ impl Filler {
     pub fn prepare(&self, block: &mut [u8], index: u64) {
         match self.data {
             Data::Zeros => block.fill(0),
-            Data::Random => stamp(block, index * block.len() as u64, self.seed),
+            Data::Random | Data::Repeated => stamp(block, index * block.len() as u64, self.seed),
         }
     }
 
-    /// Fills a block that goes to `offset`, where every block shall carry its place.
+    /// Whether every block is filled before it is written.
+    #[must_use]
     #[inline]
-    pub fn refill(&self, block: &mut [u8], offset: u64) {
-        if self.refill && self.data == Data::Random {
-            stamp(block, offset, self.seed);
+    pub fn fills_each(&self) -> bool {
+        self.data == Data::Random
+    }
+
+    /// Fills a block that goes to `offset`, where every block is filled.
+    #[inline]
+    pub fn fill(&self, block: &mut [u8], offset: u64, unique: &mut UniqueSeeds) {
+        if self.fills_each() {
+            stamp(block, offset, if self.verifiable { self.seed } else { unique.next() });
         }
+    }
+}
+
+/// Seeds for data that must not be equal to any other: from the time, and a number for each sequence of them.
+#[derive(Debug)]
+pub struct UniqueSeeds {
+    next: u64,
+}
+
+impl UniqueSeeds {
+    /// A sequence that differs from all others, of this process and of earlier ones.
+    #[must_use]
+    pub fn new() -> Self {
+        static SEQUENCES: AtomicU64 = AtomicU64::new(0);
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+        let sequence = SEQUENCES.fetch_add(1, Ordering::Relaxed);
+        Self { next: mix(mix(time).wrapping_add(sequence)) }
+    }
+
+    #[inline]
+    fn next(&mut self) -> u64 {
+        self.next = self.next.wrapping_add(1);
+        self.next
+    }
+}
+
+impl Default for UniqueSeeds {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -229,6 +273,29 @@ mod tests {
         let (wrong, mismatch) = check(&block, 4096, 7);
         let mismatch = mismatch.unwrap();
         assert_eq!((wrong, mismatch.belongs_to_bytes, mismatch.belongs_to_seed), (2, Some(8192), Some(7)));
+    }
+
+    #[test]
+    fn no_two_sectors_are_alike_whatever_was_written_before() {
+        let filler = Filler { data: Data::Random, seed: 1, verifiable: false };
+        let mut sectors = std::collections::HashSet::new();
+        let mut words = std::collections::HashSet::new();
+        // Two workers, each two passes over the same two blocks.
+        for _ in 0..2 {
+            let mut unique = UniqueSeeds::new();
+            for offset in [0, 4096, 0, 4096] {
+                let mut block = vec![0; 4096];
+                filler.fill(&mut block, offset, &mut unique);
+                assert!(block.chunks(SECTOR).all(|sector| sectors.insert(sector.to_vec())));
+                // The first word is the place's, the same in each pass.
+                let (all, _) = block.as_chunks::<8>();
+                let others = all.iter().enumerate().filter(|(index, _)| index % WORDS > 0);
+                assert!(
+                    others.map(|(_, word)| word).all(|word| words.insert(*word)),
+                    "a device could share parts"
+                );
+            }
+        }
     }
 
     #[test]

@@ -26,8 +26,8 @@ use crate::{
 const BLOCK_SIZE: u32 = 1 << 20;
 /// Operations in flight.
 const QUEUE_DEPTH: u16 = 4;
-/// Seed of unrelated data: no seed that a measurement is likely to have.
-const UNRELATED_SEED: u64 = 0x756e_7265_6c61_7465;
+/// Data that is written nowhere else.
+pub const UNRELATED: Filler = Filler { data: Data::Random, seed: 0, verifiable: false };
 
 /// An open file or device that is filled.
 #[derive(Clone, Copy, Debug)]
@@ -72,8 +72,7 @@ impl Filling<'_> {
     /// # Errors
     /// As [`Self::fill`].
     pub fn fill_with_unrelated(&self, region: Region, total: u64) -> Result<()> {
-        let filler = Filler { data: Data::Random, seed: UNRELATED_SEED, refill: true };
-        self.fill(region, total.next_multiple_of(PAGE), filler)
+        self.fill(region, total.next_multiple_of(PAGE), UNRELATED)
     }
 }
 

@@ -125,7 +125,7 @@ fn check_log(config: &Config, identity: Option<FileIdentity>) -> Result<()> {
 fn filler(config: &Config) -> Filler {
     match &config.mode {
         Mode::Write(write) => write.data,
-        Mode::Read(_) => Filler { data: Data::Zeros, seed: 0, refill: false },
+        Mode::Read(_) => Filler { data: Data::Zeros, seed: 0, verifiable: false },
     }
 }
 

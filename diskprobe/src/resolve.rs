@@ -112,8 +112,12 @@ pub fn config(args: &Args) -> Result<Config> {
 }
 
 fn write_mode(write: &WriteArgs, common: &CommonArgs) -> Result<WriteMode> {
-    if write.verify && write.data == Data::Zeros {
-        return Err(Error::bad_arguments("--verify needs --data random: zeros do not tell their place"));
+    let verifiable = write.verifiable || write.verify;
+    if verifiable && write.data != Data::Random {
+        let flag = if write.verify { "--verify" } else { "--verifiable" };
+        return Err(Error::bad_arguments(format!(
+            "{flag} needs --data random: other data has no place of its own"
+        )));
     }
     let existing = match (write.overwrite, write.append) {
         (true, _) => Existing::Overwrite,
@@ -125,12 +129,11 @@ fn write_mode(write: &WriteArgs, common: &CommonArgs) -> Result<WriteMode> {
             "--verify reads back a known amount; give --total instead of --duration",
         ));
     }
-    let refill = write.refill || write.verify;
     Ok(WriteMode {
         existing,
         device: write.device.clone(),
         layout: write.layout,
-        data: Filler { data: write.data, seed: write.work.seed, refill },
+        data: Filler { data: write.data, seed: write.work.seed, verifiable },
         verify: write.verify,
         sync: write.sync,
         keep: write.work.keep,
@@ -255,6 +258,7 @@ mod tests {
             "diskprobe write x --total 0B",
             "diskprobe write x --total 1000B",
             "diskprobe write x --verify --data zeros",
+            "diskprobe write x --verifiable --data repeated",
             "diskprobe write x --device /dev/y",
             "diskprobe write x --rate 0/s",
             "diskprobe write x --rate fast",

@@ -154,7 +154,7 @@ impl Target {
         match &config.mode {
             Mode::Write(write) => self.prepare_write(config, write, region, run, stop),
             Mode::Read(_) if run == 0 && self.found == Found::Nothing => {
-                let filler = Filler { data: Data::Random, seed: config.seed, refill: true };
+                let filler = Filler { data: Data::Random, seed: config.seed, verifiable: true };
                 self.filling(config.engine, stop).fill(region, region.length, filler)
             }
             Mode::Read(_) => Ok(()),
@@ -182,8 +182,7 @@ impl Target {
         }
         self.reserve(region)?;
         if write.layout == Layout::Fill {
-            let filler = Filler { data: Data::Random, seed: !config.seed, refill: true };
-            self.filling(config.engine, stop).fill(region, region.length, filler)?;
+            self.filling(config.engine, stop).fill(region, region.length, filling::UNRELATED)?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use meter::{
 
 use crate::{
     blocks::{Block, Blocks},
-    data::{self, Filler, Mismatch},
+    data::{self, Filler, Mismatch, UniqueSeeds},
     engine::{Completion, Engine, Fault, Gathering, Operation, Request, Slot},
     latencies::Recorder,
 };
@@ -199,6 +199,7 @@ impl Repeated {
 pub struct Worker<E> {
     engine: E,
     filler: Filler,
+    unique: UniqueSeeds,
     waiter: Waiter,
     stop: Stop,
     times: Box<[Times]>,
@@ -211,7 +212,7 @@ pub struct Worker<E> {
 }
 
 impl<E: Engine> Worker<E> {
-    /// A worker on `engine`; its blocks are filled by `filler` now.
+    /// A worker on `engine`; `filler` fills its blocks, for the first time now.
     pub fn new(mut engine: E, filler: Filler, waiter: Waiter, stop: Stop) -> Self {
         let slots = engine.slots();
         for slot in (0..slots).map(Slot) {
@@ -221,6 +222,7 @@ impl<E: Engine> Worker<E> {
             gather: Gather::new(engine.gathering()),
             engine,
             filler,
+            unique: UniqueSeeds::new(),
             waiter,
             stop,
             times: vec![Times::default(); usize::from(slots)].into_boxed_slice(),
@@ -288,8 +290,9 @@ impl<E: Engine> Worker<E> {
             let Some(Block { offset, length }) = block else { return false };
             work.schedule.as_mut().map(Schedule::take);
             self.free.pop();
-            if work.operation == Operation::Write && self.filler.refill {
-                self.filler.refill(&mut self.engine.block_mut(slot)[..length as usize], offset);
+            if work.operation == Operation::Write && self.filler.fills_each() {
+                let block = &mut self.engine.block_mut(slot)[..length as usize];
+                self.filler.fill(block, offset, &mut self.unique);
                 now = clock::now_ns();
             }
             self.times[usize::from(slot.0)] =

@@ -47,7 +47,7 @@ const BLOCK: u32 = 4096;
 
 /// What one pass over the region allocates.
 fn allocations(engine: impl Engine, operation: Operation, rate: Option<u64>) -> u64 {
-    let filler = Filler { data: Data::Random, seed: 3, refill: true };
+    let filler = Filler { data: Data::Random, seed: 3, verifiable: true };
     let mut worker = Worker::new(engine, filler, Waiter { margin_ns: 0 }, Stop::new());
     let (mut recorder, _collector) = Recorder::new(rate.is_some(), Some(1_000_000));
     let mut work = Work {

@@ -6,7 +6,7 @@ use std::{fs::File, os::unix::fs::FileExt};
 use criterion::{Criterion, Throughput};
 use diskprobe::{
     blocks::{Blocks, Region},
-    data::{Data, Filler, check, stamp},
+    data::{Data, Filler, UniqueSeeds, check, stamp},
     engine::Operation,
     latencies::Recorder,
     ring::{ReadWrite, Ring},
@@ -39,7 +39,7 @@ pub fn benchmarks(criterion: &mut Criterion) {
                 return;
             }
         };
-        let filler = Filler { data: Data::Zeros, seed: 1, refill: false };
+        let filler = Filler { data: Data::Zeros, seed: 1, verifiable: false };
         let mut worker = Worker::new(ring, filler, Waiter::SPIN, Stop::new());
         let (mut recorder, _collector) = Recorder::new(false, None);
         group.bench_function(format!("read 4 KiB, depth {depth}"), |bencher| {
@@ -66,10 +66,13 @@ fn data(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("data");
     group.throughput(Throughput::Bytes(block.len() as u64));
     let mut offset = 0;
+    // As `diskprobe write` does before every operation.
+    let filler = Filler { data: Data::Random, seed: 1, verifiable: false };
+    let mut unique = UniqueSeeds::new();
     group.bench_function("make 128 KiB", |bencher| {
         bencher.iter(|| {
             offset += block.len() as u64;
-            stamp(&mut block, offset, 1);
+            filler.fill(&mut block, offset, &mut unique);
             std::hint::black_box(&block);
         });
     });

@@ -19,7 +19,7 @@ fn an_empty_loop_device_is_written_verified_and_read() {
     ran.succeeds();
     assert_eq!(ran.records[0]["config"]["target"]["kind"], "block device");
     // The device's own data counts as empty, so a second measurement needs no further flag.
-    run(&["write", name, "--total", "8MiB", "--overwrite", "--refill"]).succeeds();
+    run(&["write", name, "--total", "8MiB", "--overwrite", "--verifiable"]).succeeds();
     run(&["read", name, "--total", "8MiB", "--verify"]).succeeds();
     let whole = run(&["read", name]);
     assert_eq!(whole.summary()["bytes"], SIZE);

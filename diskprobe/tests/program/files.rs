@@ -105,11 +105,35 @@ fn what_is_written_can_be_read_back_and_a_flipped_bit_is_found() {
 fn data_does_not_compress() {
     let folder = folder();
     let path = folder.path().join("x");
-    run(&["write", text(&path), "--total", "4MiB", "--keep", "--refill"]).succeeds();
+    run(&["write", text(&path), "--total", "4MiB", "--keep"]).succeeds();
     let mut gzip = std::process::Command::new("gzip");
     gzip.arg("-9c").stdin(fs::File::open(&path).unwrap());
     let Ok(output) = gzip.output() else { return support::skip("gzip is missing") };
     assert!(output.stdout.len() > 4 << 20, "{} bytes", output.stdout.len());
+}
+
+#[test]
+fn every_block_that_is_written_is_unlike_every_other() {
+    let folder = folder();
+    let path = folder.path().join("x");
+    let mut seen = std::collections::HashSet::new();
+    let mut distinct = |arguments: &[&str]| {
+        run(&[&["write", text(&path), "--total", "8MiB", "--overwrite"][..], arguments].concat()).succeeds();
+        let content = fs::read(&path).unwrap();
+        content.chunks(512).filter(|sector| seen.insert(sector.to_vec())).count()
+    };
+    fs::write(&path, []).unwrap();
+    for engine in ["io_uring", "sync"] {
+        // The same seed: what an earlier run wrote is not written again either.
+        assert_eq!(distinct(&["--engine", engine]), 8 << 11, "{engine}");
+    }
+    assert_eq!(distinct(&["--data", "repeated", "--queue-depth", "4"]), 4 * 256, "as many blocks as buffers");
+    assert_eq!(
+        distinct(&["--verifiable"]),
+        (8 << 11) - 4 * 256,
+        "repeated data is that of the first offsets"
+    );
+    assert_eq!(distinct(&["--verifiable"]), 0, "verifiable data follows from its place and the seed");
 }
 
 #[test]

@@ -46,7 +46,8 @@ fn short_transfers_are_continued_where_they_ended() {
         let faults = Faults { longest: Some(20_480), ..Faults::default() };
         let Some(file) = FaultyFile::new(SIZE, faults) else { return };
         let path = file.path();
-        let wrote = run(&["write", &path, "--overwrite", "--total", "8MiB", "--refill", "--engine", engine]);
+        let wrote =
+            run(&["write", &path, "--overwrite", "--total", "8MiB", "--verifiable", "--engine", engine]);
         wrote.succeeds();
         bytes_are(&wrote, &file.told.written);
         assert_eq!(wrote.summary()["operations"], 64);
