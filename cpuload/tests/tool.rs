@@ -31,6 +31,32 @@ fn a_run_gives_start_ready_samples_and_a_summary() {
 }
 
 #[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    // The shell ignores SIGHUP and execs the tool, as nohup does.
+    let run = "trap '' HUP; exec \"$0\" \"$@\"";
+    let mut child = Command::new("sh")
+        .args(["-c", run, env!("CARGO_BIN_EXE_cpuload"), "--cpus", "0", "--duty", "5"])
+        .args(["--duration", "1h", "--interval", "50ms", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut samples =
+        |count: usize| lines.by_ref().filter(|line| line.contains("\"sample\"")).take(count).count();
+    let signal = |name: &str| {
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    };
+    assert_eq!(samples(1), 1);
+    signal("HUP");
+    assert_eq!(samples(3), 3, "SIGHUP ended it");
+    signal("TERM");
+    let summary = lines.last().unwrap();
+    assert!(summary.contains("\"summary\""), "{summary}");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn a_controlled_load_ends_when_its_controller_goes_away() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_cpuload"))
         .args(["--cpus", "0", "--duration", "1h", "--interval", "50ms", "--controlled", "--json"])

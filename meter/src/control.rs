@@ -58,7 +58,8 @@ pub struct Control {
 }
 
 impl Control {
-    /// Lets SIGINT and SIGTERM raise the stop flag; with `controlled`, standard input rules as well:
+    /// Lets SIGINT, SIGTERM and SIGHUP raise the stop flag, except those that this process was started to ignore
+    /// (nohup(1), a background job of a script); with `controlled`, standard input rules as well:
     /// the line `go` starts, the line `quiet` forbids samples until the summary, its end stops; other
     /// lines mean nothing. Where standard output is a pipe or a socket, the flag is
     /// also raised when nobody reads it any more: nobody would learn the result.
@@ -68,8 +69,10 @@ impl Control {
     pub fn install(controlled: bool) -> Result<Self> {
         let stop = Stop::new();
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            signal_hook::flag::register(signal, Arc::clone(&stop.0))
-                .map_err(|error| Error::system(format!("install a handler for signal {signal}"), error))?;
+            let failed = |error| Error::system(format!("install a handler for signal {signal}"), error);
+            if !sys::is_ignored(signal).map_err(failed)? {
+                signal_hook::flag::register(signal, Arc::clone(&stop.0)).map_err(failed)?;
+            }
         }
         // A file that must not grow (RLIMIT_FSIZE) is to be the error EFBIG of a write, not the end of the process.
         signal_hook::flag::register(libc::SIGXFSZ, Arc::default())

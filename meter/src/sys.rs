@@ -27,6 +27,18 @@ pub fn clock_gettime_ns(clock: libc::clockid_t) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// Whether this process ignores `signal` (sigaction(2)), as a program started by nohup(1) does SIGHUP.
+///
+/// # Errors
+/// For a number that is no signal.
+pub fn is_ignored(signal: libc::c_int) -> io::Result<bool> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action the call only fills `action`, which has the kernel's layout.
+    check(unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) })?;
+    // SAFETY: the call succeeded, and all-zero bytes were valid before.
+    Ok(unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN)
+}
+
 /// Sleeps until `deadline_ns` on CLOCK_MONOTONIC (clock_nanosleep(2), absolute).
 ///
 /// # Errors
