@@ -4,6 +4,7 @@
 #![allow(unsafe_code)] // The one place of `meter` that talks to the kernel below the standard library.
 
 use std::{
+    ffi::CStr,
     io,
     mem::MaybeUninit,
     os::fd::{AsRawFd, BorrowedFd},
@@ -12,6 +13,22 @@ use std::{
 /// Turns the kernel's `-1` into the error it left in `errno`.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Number of a network interface by its name (if_nametoindex(3)); `None` when there is none.
+#[must_use]
+pub fn if_nametoindex(name: &CStr) -> Option<u32> {
+    // SAFETY: `name` is a NUL-terminated string.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (index != 0).then_some(index)
+}
+
+/// Whether a network interface has that number (if_indextoname(3)).
+#[must_use]
+pub fn interface_exists(index: u32) -> bool {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: `name` has room for IF_NAMESIZE bytes, the most that is written.
+    !unsafe { libc::if_indextoname(index, name.as_mut_ptr()) }.is_null()
 }
 
 /// Nanoseconds of `clock` (clock_gettime(2)).

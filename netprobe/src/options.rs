@@ -6,7 +6,11 @@ use std::{
     os::fd::AsFd,
 };
 
-use meter::{Error, Result, units::Bytes};
+use meter::{
+    Error, Result,
+    address::{self, Host},
+    units::Bytes,
+};
 use serde::Serialize;
 use socket2::{SockAddr, Socket, Type};
 
@@ -71,7 +75,7 @@ fn enough(asked: u64, given: io::Result<usize>, what: &str, limit: &str) -> Resu
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LocalOptions {
     /// Source address; `null` leaves it to the routing.
-    pub source_address: Option<IpAddr>,
+    pub source_address: Option<Host>,
     /// Source port of the first flow, further flows take the following ones; `null` for any.
     pub source_port: Option<u16>,
     /// Interface to send and receive through (SO_BINDTODEVICE); `null` leaves it to the routing.
@@ -105,11 +109,12 @@ impl LocalOptions {
         let port = self.source_port.map_or(Some(0), |port| port.checked_add(u16::try_from(flow).ok()?));
         let port =
             port.ok_or_else(|| Error::bad_arguments("the flows' source ports would go beyond 65535"))?;
-        let source = SocketAddr::new(self.source_address.unwrap_or(unspecified), port);
+        let source = self.source_address.unwrap_or(unspecified.into()).toward(peer).with_port(port);
         // A port that an earlier run left in TIME_WAIT may be used again.
         socket.set_reuse_address(true).map_err(refused("SO_REUSEADDR"))?;
-        socket
-            .bind(&SockAddr::from(source))
-            .map_err(|error| Error::unavailable(format!("can't send from {source}")).with_source(error))
+        socket.bind(&SockAddr::from(source)).map_err(|error| match error.raw_os_error() {
+            Some(libc::EINVAL) if address::lacks_scope(source) => address::scope_missing(source),
+            _ => Error::unavailable(format!("can't send from {source}")).with_source(error),
+        })
     }
 }

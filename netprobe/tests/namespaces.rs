@@ -8,6 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use support::{
+    Server,
     pair::{Pair, run},
     tun::{Fate, TCP, UDP},
 };
@@ -129,4 +130,35 @@ fn without_a_token_nobody_routes_to_it_gets_in() {
         .unwrap();
     assert_eq!(reached.status.code(), Some(1), "{}", String::from_utf8_lossy(&reached.stderr));
     assert_eq!(server.stop()["foreign"], 1);
+}
+
+#[test]
+fn an_interface_by_name_works_for_servers_clients_and_sources() {
+    let Some(pair) = Pair::veth("z") else { return };
+    for (name, address) in pair.names.iter().zip(["fe80::1/64", "fe80::2/64"]) {
+        assert!(run(&["ip", "-n", name, "addr", "add", address, "dev", "v", "nodad"]));
+    }
+    let address = "[fe80::2]:12865".parse().unwrap();
+    let through = ["ip", "netns", "exec", &pair.names[1]];
+    let server = Server::start_listening("[fe80::2%v]:12865", address, &through, &["--no-token"]);
+    for source in ["fe80::1%v", "fe80::1"] {
+        for flags in [&["stream"][..], &["rr"], &["rr", "--transport", "udp"], &["crr"]] {
+            let server = ["[fe80::2%v]:12865", "--duration", "200ms", "--source-address", source];
+            let words = [&flags[..1], &server, &flags[1..]].concat();
+            let told = pair.probe(&words);
+            assert_eq!(told.code, 0, "{words:?} {}", told.stderr);
+            assert!(!told.summary().is_null(), "{words:?}");
+        }
+    }
+    drop(server);
+    for (words, code, hint) in [
+        (&["rr", "[fe80::2]:12865"][..], 2, "[fe80::2%eth0]:12865"),
+        (&["rr", "[fe80::2%nowhere0]:12865"], 3, "nowhere0"),
+        (&["serve", "--no-token", "--listen", "[fe80::1]:12865"], 2, "[fe80::1%eth0]:12865"),
+        (&["serve", "--no-token", "--listen", "[fe80::1%nowhere0]:12865"], 3, "nowhere0"),
+    ] {
+        let told = pair.probe(words);
+        assert_eq!(told.code, code, "{words:?} {}", told.stderr);
+        assert!(told.stderr.contains(hint), "{words:?} {}", told.stderr);
+    }
 }

@@ -1,10 +1,10 @@
 //! What was typed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use clap::{Parser, Subcommand};
 use meter::{
-    Error, Result,
+    Error, Result, address,
     cli::CommonArgs,
     clock::SECOND_NS,
     placement::{Placement, Policy},
@@ -109,9 +109,9 @@ struct SendArgs {
     #[arg(long, value_name = "PORT")]
     source_port: Option<u16>,
 
-    /// Address to send from
+    /// Address to send from, such as `10.0.0.1` or `fe80::1%eth0`
     #[arg(long, value_name = "ADDRESS")]
-    source: Option<IpAddr>,
+    source: Option<String>,
 
     /// Interface to send through
     #[arg(long, value_name = "NAME")]
@@ -178,7 +178,7 @@ impl SendArgs {
     /// Fills in defaults, resolves names, and makes the choices that were left to the tool.
     fn resolve(&self, common: &CommonArgs) -> Result<SendConfig> {
         let workers = common.placements()?;
-        let socket = self.socket_options();
+        let socket = self.socket_options()?;
         let targets = self
             .targets
             .iter()
@@ -273,11 +273,11 @@ impl SendArgs {
         }
     }
 
-    fn socket_options(&self) -> SocketOptions {
+    fn socket_options(&self) -> Result<SocketOptions> {
         let traffic_class = (self.dscp.is_some() || self.ecn.is_some())
             .then(|| self.dscp.unwrap_or(0) << 2 | self.ecn.unwrap_or(0));
-        SocketOptions {
-            source: self.source,
+        Ok(SocketOptions {
+            source: self.source.as_deref().map(address::resolve_host).transpose()?,
             device: self.device.clone(),
             traffic_class,
             hop_limit: self.hop_limit,
@@ -285,7 +285,7 @@ impl SendArgs {
             buffer_bytes: self.buffer.map(|bytes| bytes.0),
             kernel_pacing_bps: self.kernel_pacing.map(|rate| rate.0),
             launch_lead_ns: self.txtime.map(|lead| lead.0),
-        }
+        })
     }
 
     /// The flows: every target and destination port in turn, each flow with a source port of its own.

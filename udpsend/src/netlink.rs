@@ -7,10 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use meter::{Error, Result};
+use meter::{Error, Result, address::interface_index};
 use socket2::{Domain, Protocol, Socket, Type};
-
-use crate::target::interface_index;
 
 /// How long the neighbour may take to answer.
 const NEIGHBOUR_WAIT: Duration = Duration::from_secs(2);

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use meter::{Error, ErrorKind, Result};
+use meter::{
+    Error, ErrorKind, Result,
+    address::{self, Host},
+};
 use serde::Serialize;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -20,7 +23,7 @@ pub const SEND_TIMEOUT: Duration = Duration::from_millis(20);
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SocketOptions {
     /// Address to send from.
-    pub source: Option<IpAddr>,
+    pub source: Option<Host>,
     /// Interface to send through (SO_BINDTODEVICE).
     pub device: Option<String>,
     /// The DSCP and ECN bits: the whole traffic class byte (RFC 2474, RFC 3168).
@@ -67,7 +70,8 @@ impl Flow {
         let socket = Socket::new(Domain::for_address(target), Type::DGRAM, Some(Protocol::UDP))
             .map_err(|error| Error::system("open a UDP socket", error))?;
         set_options(&socket, target.is_ipv6(), options)?;
-        let source = SocketAddr::new(options.source.unwrap_or_else(|| unspecified(target)), source_port);
+        let source = options.source.unwrap_or_else(|| unspecified(target).into());
+        let source = source.toward(target).with_port(source_port);
         if source.is_ipv6() != target.is_ipv6() {
             return Err(Error::bad_arguments(format!(
                 "--source {} and {target} are of two address families; pass one of the target's",
@@ -75,6 +79,7 @@ impl Flow {
             )));
         }
         socket.bind(&SockAddr::from(source)).map_err(|error| match error.raw_os_error() {
+            Some(libc::EINVAL) if address::lacks_scope(source) => address::scope_missing(source),
             Some(libc::EADDRNOTAVAIL) => {
                 Error::unavailable(format!("no interface has the address {}; see `ip address`", source.ip()))
                     .with_source(error)
@@ -127,21 +132,12 @@ fn connect(socket: &Socket, target: SocketAddr) -> Result<()> {
         Some(libc::EACCES) => {
             Error::bad_arguments(format!("{target} is a broadcast address: it is never flooded"))
         }
-        Some(libc::EINVAL) if needs_scope(target) => Error::bad_arguments(format!(
-            "{target} is link-local and lies behind every interface; name one, such as [{}%eth0]:{}",
-            target.ip(),
-            target.port()
-        )),
+        Some(libc::EINVAL) if address::lacks_scope(target) => address::scope_missing(target),
         Some(libc::ENETUNREACH | libc::EHOSTUNREACH) => {
             Error::failed(format!("there is no route to {target}")).with_source(error)
         }
         _ => Error::system(format!("connect a UDP socket to {target}"), error),
     })
-}
-
-/// Whether an address tells too little to be reached: link-local, and no interface named.
-fn needs_scope(target: SocketAddr) -> bool {
-    matches!(target, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0)
 }
 
 fn set_options(socket: &Socket, ipv6: bool, options: &SocketOptions) -> Result<()> {

@@ -4,7 +4,6 @@
 #![allow(unsafe_code)] // The one place of this crate for plain calls without memory of their own.
 
 use std::{
-    ffi::CStr,
     io,
     os::fd::{AsRawFd, BorrowedFd},
 };
@@ -50,14 +49,6 @@ pub fn set_launch_clock(fd: BorrowedFd<'_>) -> io::Result<()> {
     let mut value = libc::CLOCK_MONOTONIC.to_ne_bytes().to_vec();
     value.extend(0_u32.to_ne_bytes());
     setsockopt_bytes(fd, libc::SOL_SOCKET, libc::SO_TXTIME, &value)
-}
-
-/// Number of a network interface by its name (if_nametoindex(3)); `None` when there is none.
-#[must_use]
-pub fn if_nametoindex(name: &CStr) -> Option<u32> {
-    // SAFETY: `name` is a NUL-terminated string.
-    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    (index != 0).then_some(index)
 }
 
 /// How many transmit queues of the interface of that name are in use (ETHTOOL_GCHANNELS,

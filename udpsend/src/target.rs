@@ -1,43 +1,18 @@
 //! Where datagrams go: names resolved, and only to places where a flood is welcome.
 
-use std::{
-    ffi::CString,
-    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use meter::{Error, Result, address};
 
-/// The address of `HOST:PORT` (see [`meter::address`]); IPv6 in brackets, a scope by name or number: `[fe80::1%eth0]:9`.
+/// The address of `HOST:PORT`, as [`meter::address`] reads it.
 ///
 /// # Errors
 /// When the text is no target, the name is unknown (exit code 2), or the address is refused by
 /// [`check`].
 pub fn resolve(text: &str, allow_public: bool) -> Result<SocketAddr> {
-    let address = match scoped(text) {
-        Some(address) => address?,
-        None => address::resolve(text)?,
-    };
+    let address = address::resolve(text)?;
     check(address, allow_public)?;
     Ok(address)
-}
-
-/// An IPv6 address with a scope, which the standard library takes as a number only.
-fn scoped(text: &str) -> Option<Result<SocketAddr>> {
-    let (address, port) = text.strip_prefix('[')?.split_once("]:")?;
-    let (address, scope) = address.split_once('%')?;
-    let (address, port): (Ipv6Addr, u16) = (address.parse().ok()?, port.parse().ok()?);
-    let index = scope.parse().ok().or_else(|| interface_index(scope));
-    Some(match index {
-        Some(index) => Ok(SocketAddrV6::new(address, port, 0, index).into()),
-        None => Err(Error::unavailable(format!("there is no network interface `{scope}`"))),
-    })
-}
-
-/// Number of the interface of that name (if_nametoindex(3)); `None` when there is none.
-#[must_use]
-pub fn interface_index(name: &str) -> Option<u32> {
-    let name = CString::new(name).ok()?;
-    crate::sys::if_nametoindex(&name)
 }
 
 /// Refuses what must not be flooded: broadcast, multicast and the unspecified address always, and

@@ -303,7 +303,12 @@ fn what_is_wrong_is_said_before_anything_is_sent() {
         ("127.0.0.1:9 --cpus 9999", 3, "9999"),
         ("127.0.0.1:9 --buffer 1TiB", 3, "buffer"),
         ("127.0.0.1:9 --hlog /nowhere/x.hlog", 1, "/nowhere/x.hlog"),
-        ("sink --listen nowhere", 2, "0.0.0.0:5010"),
+        ("sink --listen nowhere", 2, "HOST:PORT"),
+        ("sink --listen nowhere0:9", 2, "/etc/hosts"),
+        ("sink --listen [fe80::1]:9", 2, "[fe80::1%eth0]:9"),
+        ("sink --listen [fe80::1%nowhere0]:9", 3, "nowhere0"),
+        ("[::1]:9 --source fe80::1", 2, "fe80::1%eth0"),
+        ("[::1]:9 --source fe80::1%nowhere0", 3, "nowhere0"),
         ("sink --listen 192.0.2.1:5010", 1, "192.0.2.1"),
         ("sink --batch 0", 2, "--batch"),
     ] {

@@ -1,10 +1,10 @@
 //! Flags of the measurements.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use meter::{
-    Error, Result,
+    Error, Result, address,
     cli::CommonArgs,
     clock::SECOND_NS,
     cpulist::CpuList,
@@ -76,9 +76,9 @@ struct SocketArgs {
     /// Receive buffer, at both ends [default: the kernel tunes it]
     #[arg(long, value_name = "SIZE")]
     receive_buffer: Option<Bytes>,
-    /// Address to connect from
+    /// Address to connect from, such as `10.0.0.1` or `fe80::1%eth0`
     #[arg(long, value_name = "ADDR")]
-    source_address: Option<IpAddr>,
+    source_address: Option<String>,
     /// Port of the first flow; further flows take the following ones
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     source_port: Option<u16>,
@@ -141,7 +141,7 @@ impl ProbeArgs {
                 workload,
                 socket: self.socket.both_ends(),
             },
-            local: self.socket.this_end(),
+            local: self.socket.this_end()?,
             cpus: placements.iter().filter_map(|placement| placement.cpu).collect(),
             threads: self.threads,
             placements,
@@ -164,13 +164,13 @@ impl SocketArgs {
         }
     }
 
-    fn this_end(&self) -> LocalOptions {
-        LocalOptions {
-            source_address: self.source_address,
+    fn this_end(&self) -> Result<LocalOptions> {
+        Ok(LocalOptions {
+            source_address: self.source_address.as_deref().map(address::resolve_host).transpose()?,
             source_port: self.source_port,
             device: self.device.clone(),
             dont_route: self.dont_route,
-        }
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use meter::{
-    Error, Result,
+    Error, Result, address,
     cli::CommonArgs,
     units::{Bytes, Nanoseconds},
 };
@@ -15,9 +15,9 @@ use crate::{
 
 #[derive(clap::Args, Debug)]
 pub(super) struct ServeArgs {
-    /// Address to listen on; other than loopback needs --token-file or --no-token
+    /// Address to listen on, such as `10.0.0.2:12865` or `[fe80::2%eth0]:12865`; other than loopback needs --token-file or --no-token
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:12865")]
-    listen: SocketAddr,
+    listen: String,
     /// Let in whoever knows the token in this file; it never crosses the wire
     #[arg(long, value_name = "FILE", conflicts_with = "no_token")]
     token_file: Option<PathBuf>,
@@ -53,9 +53,10 @@ pub(super) struct ServeArgs {
 impl ServeArgs {
     pub(super) fn resolve(&self, common: &CommonArgs) -> Result<ServeConfig> {
         let placements = common.placements()?;
+        let listen = address::resolve(&self.listen)?;
         Ok(ServeConfig {
-            listen: self.listen,
-            access: self.access()?,
+            listen,
+            access: self.access(listen)?,
             limits: self.limits()?,
             duration_ns: common.duration.map(|_| common.duration_ns(0)).transpose()?,
             cpus: placements.iter().filter_map(|placement| placement.cpu).collect(),
@@ -63,14 +64,13 @@ impl ServeArgs {
         })
     }
 
-    fn access(&self) -> Result<Access> {
+    fn access(&self, listen: SocketAddr) -> Result<Access> {
         match &self.token_file {
             Some(file) => Ok(Access::Token { file: file.clone() }),
             None if self.no_token => Ok(Access::ClosedNetwork),
-            None if self.listen.ip().to_canonical().is_loopback() => Ok(Access::Loopback),
+            None if listen.ip().to_canonical().is_loopback() => Ok(Access::Loopback),
             None => Err(Error::bad_arguments(format!(
-                "listening on {} lets others in: give --token-file FILE, or --no-token in a closed test network",
-                self.listen
+                "listening on {listen} lets others in: give --token-file FILE, or --no-token in a closed test network"
             ))),
         }
     }

@@ -6,7 +6,14 @@ use std::{
     os::fd::AsFd,
 };
 
-use meter::{Error, ErrorKind, Result, clock, clock::SECOND_NS, control::Stop, tool::tell_people};
+use meter::{
+    Error, ErrorKind, Result,
+    address::{lacks_scope, scope_missing},
+    clock,
+    clock::SECOND_NS,
+    control::Stop,
+    tool::tell_people,
+};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -226,6 +233,9 @@ fn connect(server: &str, stop: &Stop) -> Result<(TcpStream, SocketAddr)> {
         Ok(socket) => Ok((socket.into(), address)),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
             Err(Error::failed(format!("stopped before {server} was reached")))
+        }
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) && lacks_scope(address) => {
+            Err(scope_missing(address))
         }
         Err(error) => {
             Err(Error::system(format!("connect to {server}; is `netprobe serve` running there?"), error))

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use meter::{Error, Result, clock, control::Stop, session::Session as Telling, tool::tell_people};
+use meter::{Error, Result, address, clock, control::Stop, session::Session as Telling, tool::tell_people};
 use mio::{
     Events, Interest, Poll, Token as Id,
     net::{TcpListener, TcpStream},
@@ -103,6 +103,9 @@ impl Server {
             Access::Loopback | Access::ClosedNetwork => None,
         };
         let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::InvalidInput if address::lacks_scope(config.listen) => {
+                address::scope_missing(config.listen)
+            }
             io::ErrorKind::AddrInUse => Error::system(
                 format!("listen on {}; another server may run there: choose another --listen", config.listen),
                 error,

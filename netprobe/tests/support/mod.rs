@@ -36,9 +36,13 @@ impl Server {
 
     /// Starts it at `address`, through the command `prefix`, and waits until it listens.
     pub fn start_at(address: SocketAddr, prefix: &[&str], flags: &[&str]) -> Self {
+        Self::start_listening(&address.to_string(), address, prefix, flags)
+    }
+
+    /// The same with `listen` as the text of `--listen`, by which clients reach it at `address`.
+    pub fn start_listening(listen: &str, address: SocketAddr, prefix: &[&str], flags: &[&str]) -> Self {
         let mut words: Vec<&str> = prefix.to_vec();
-        let listen = address.to_string();
-        words.extend([NETPROBE, "serve", "--json", "--controlled", "--listen", &listen]);
+        words.extend([NETPROBE, "serve", "--json", "--controlled", "--listen", listen]);
         words.extend(flags);
         let mut child = Command::new(words[0])
             .args(&words[1..])

@@ -3,12 +3,11 @@
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::fd::AsFd,
-    str::FromStr,
     time::Duration,
 };
 
 use meter::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Result, address,
     cli::CommonArgs,
     clock::SECOND_NS,
     units::{Bytes, Nanoseconds},
@@ -35,14 +34,13 @@ enum Listen {
     At(SocketAddr),
 }
 
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let port = text.strip_prefix(':').unwrap_or(text).parse().map(Self::Everywhere);
-        port.or_else(|_| text.parse().map(Self::At)).map_err(|_| {
-            format!("`{text}` is not an address to listen on; use ADDRESS:PORT such as 0.0.0.0:{DEFAULT_PORT}, or a port")
-        })
+impl Listen {
+    /// What was typed: a port, `:PORT`, or an address and port as [`meter::address`] reads them.
+    fn resolve(text: &str) -> Result<Self> {
+        match text.strip_prefix(':').unwrap_or(text).parse() {
+            Ok(port) => Ok(Self::Everywhere(port)),
+            Err(_) => address::resolve(text).map(Self::At),
+        }
     }
 }
 
@@ -51,7 +49,7 @@ impl FromStr for Listen {
 pub struct SinkArgs {
     /// Address and port to receive on, or a port alone for all addresses [default: port 5010]
     #[arg(long, value_name = "ADDR:PORT")]
-    listen: Option<Listen>,
+    listen: Option<String>,
 
     /// End this long after the latest datagram, such as `1s` [default: never]
     #[arg(long, value_name = "TIME")]
@@ -127,7 +125,7 @@ impl SinkArgs {
             }
             self.open_socket(address, false)
         };
-        match self.listen.unwrap_or(Listen::Everywhere(DEFAULT_PORT)) {
+        match self.listen.as_deref().map_or(Ok(Listen::Everywhere(DEFAULT_PORT)), Listen::resolve)? {
             Listen::At(address) => open(address),
             Listen::Everywhere(port) => {
                 let without_ipv6 = |error: &Error| {
@@ -152,6 +150,7 @@ impl SinkArgs {
             socket.set_reuse_port(true).map_err(refused("share the port between workers"))?;
         }
         socket.bind(&SockAddr::from(address)).map_err(|error| match error.raw_os_error() {
+            Some(libc::EINVAL) if address::lacks_scope(address) => address::scope_missing(address),
             Some(libc::EADDRINUSE) => {
                 Error::failed(format!("{address} is in use; pass another --listen")).with_source(error)
             }
