@@ -9,7 +9,6 @@ use meter::{
     cpulist::CpuList,
     placement::Policy,
     session::{Session, Tool},
-    start_time::StartTime,
     tool::Program,
     units::{Bytes, Nanoseconds},
 };
@@ -87,10 +86,6 @@ pub struct Args {
     /// Folder for the file of the kernel disk
     #[arg(long, value_name = "DIR")]
     pub path: Option<PathBuf>,
-
-    /// Begin at this time of day, such as 2026-01-31T08:00:00Z or seconds since 1970
-    #[arg(long, value_name = "TIME")]
-    pub start_at: Option<StartTime>,
 
     /// Exit with 4 when the achieved duty (with --hold the total load) is further than this from the demanded, in percentage points
     #[arg(long, value_name = "POINTS", value_parser = points)]
@@ -179,7 +174,6 @@ impl Args {
             operations: self.operations,
             duration_ns: self.common.duration_ns(longest_ns)?,
             warmup_ns: self.common.warmup_ns(),
-            start_wall_ns: self.start_at.map(StartTime::check).transpose()?,
             interval_ns: self.common.interval_ns()?,
             required_points: self.require,
         };

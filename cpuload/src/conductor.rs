@@ -146,13 +146,8 @@ fn conduct(config: &Config, session: &mut Session<'_>, gate: &Gate, ledgers: &[L
     let stop = session.stop();
     let facts = Facts::collect(config.cpus());
     // A refusal to go has raised the stop flag: the workers then end at once and report nothing done.
-    session.ready()?;
+    let start_ns = session.ready_ahead(HEAD_START_NS)?.unwrap_or_else(clock::now_ns);
     let over = || stop.is_raised() || ledgers.iter().all(Ledger::has_ended);
-    let start_ns = match config.start_wall_ns {
-        // Late is now: a controller that says go after the time wants the load all the same.
-        Some(wall_ns) => clock::now_ns() + wall_ns.saturating_sub(clock::wall_ns()),
-        None => clock::now_ns() + HEAD_START_NS,
-    };
     gate.open(start_ns);
     let Times { from_ns, until_ns, .. } = times(config, start_ns);
     wait_until(from_ns, over);

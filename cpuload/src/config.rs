@@ -75,8 +75,6 @@ pub struct Config {
     pub duration_ns: u64,
     /// Length of the load before it, in nanoseconds.
     pub warmup_ns: u64,
-    /// When the load begins, in nanoseconds since 1970-01-01 UTC; `null` for as soon as all are ready.
-    pub start_wall_ns: Option<u64>,
     /// Distance of the samples, in nanoseconds; `null` for none.
     pub interval_ns: Option<u64>,
     /// How far the achieved duty (the total load, where that is held) may be from the demanded, in percentage

@@ -3,33 +3,33 @@
 //! One pinned real-time thread per CPU sleeps until each multiple of the period and looks how late
 //! it is: the timer interrupt, the scheduler, deep idle states and a hypervisor that was away.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 use meter::{
     Error, ErrorKind, Result, clock,
     control::Stop,
     counter::Counter,
     cpulist::CpuList,
-    crew::{self, Gate},
-    histogram::{HistogramLog, LatencyHistogram, LatencySummary},
+    histogram::{LatencyHistogram, LatencySummary},
     idle::IdleLimit,
     placement::{Placement, Policy},
-    relay::{self, Giver, Taker},
+    runtime::{self, Collector, Interval, Measured, Plan, Recorder, Window},
     session::Session,
     units,
-    usage::{Usage, UsageMeter},
-    wait::Waiter,
+    usage::Usage,
 };
 use serde::Serialize;
 
 use crate::{
-    filter::FilterArgs,
-    observer::{Difference, Observer},
+    filter::{Filter, FilterArgs},
+    observer::{Difference, Observer, Snapshot},
     sys,
 };
 
-/// Between opening the gate and the first intended wake-up.
-const HEAD_START_NS: u64 = 2_000_000;
 /// Longest sleep before the stop flag is looked at again.
 const STOP_CHECK_NS: u64 = 20_000_000;
 
@@ -129,8 +129,7 @@ impl fmt::Display for Summary {
 struct Prepared {
     index: usize,
     placement: Placement,
-    histogram: Box<LatencyHistogram>,
-    giver: Giver,
+    recorder: Recorder<LatencyHistogram>,
 }
 
 /// What a worker brings back: the histogram holds what the conductor has not collected.
@@ -149,56 +148,49 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     }
     let mut notes = Vec::new();
     let idle_limit = hold_idle_limit(config, &mut notes)?;
-    let log = config.hlog.as_deref().map(HistogramLog::create).transpose()?;
     let placements: Vec<Placement> =
         config.cpus.cpus().iter().map(|&cpu| Placement { cpu: Some(cpu), policy: config.sched }).collect();
-    let (givers, takers): (Vec<Giver>, Vec<Taker>) = placements.iter().map(|_| relay::pair()).unzip();
-    let givers = std::sync::Mutex::new(givers.into_iter().map(Some).collect::<Vec<_>>());
+    let workers = placements.len();
+    let (recorders, collector) = runtime::recorders(workers, config.interval_ns, LatencyHistogram::new);
+    let recorders = Mutex::new(recorders.into_iter().map(Some).collect::<Vec<_>>());
     let missed: Vec<Counter> = placements.iter().map(|_| Counter::default()).collect();
     let stop = session.stop();
-    let (outcomes, mut watched) = crew::run(
+    let mut conductor = Conductor {
+        lock_memory: config.lock_memory,
+        collector: collector
+            .keeping_workers(workers, LatencyHistogram::new)
+            .logging(config.hlog.as_deref(), &["wakeup"])?,
+        filter: FilterArgs::default().resolve()?,
+        observer: Observer::new(),
+        before: Snapshot::default(),
+        machine: None,
+    };
+    let plan = Plan { warmup_ns: 0, duration_ns: config.duration_ns, interval_ns: config.interval_ns };
+    let measured = runtime::run(
+        &plan,
         &placements,
+        session,
         |worker| {
-            let taken = givers.lock().ok().and_then(|mut givers| givers[worker.index].take());
-            let giver = taken.ok_or_else(|| Error::failed("a worker was set up twice"))?;
-            let histogram = Box::new(LatencyHistogram::new());
-            Ok(Prepared { index: worker.index, placement: worker.placement, histogram, giver })
+            let mut recorders = recorders.lock().unwrap_or_else(PoisonError::into_inner);
+            let recorder = recorders[worker.index].take();
+            let recorder = recorder.ok_or_else(|| Error::failed("a worker was set up twice"))?;
+            Ok(Prepared { index: worker.index, placement: worker.placement, recorder })
         },
-        |prepared, start_ns| {
+        |prepared, window| {
             let (index, placement) = (prepared.index, prepared.placement);
-            let rest = wake(prepared, start_ns, config, &stop, &missed[index]);
+            let rest = wake(prepared.recorder, window, config.period_ns, &stop, &missed[index]);
             Outcome { rest, pin_holds: placement.holds() }
         },
-        |gate| conduct(config, session, gate, takers, log),
+        &mut conductor,
     )?;
     drop(idle_limit);
-
     let mut warnings = Vec::new();
-    let (mut all, mut rest) = (LatencyHistogram::new(), LatencyHistogram::new());
-    let mut cpus = Vec::new();
-    for (index, outcome) in outcomes.iter().enumerate() {
-        let cpu = config.cpus.cpus()[index];
-        let histogram = &mut watched.histograms[index];
-        histogram.merge(&outcome.rest);
-        rest.merge(&outcome.rest);
-        all.merge(histogram);
+    for (outcome, cpu) in measured.outcomes.iter().zip(config.cpus.cpus()) {
         if !outcome.pin_holds {
             warnings.push(format!("the thread of CPU {cpu} was moved away from it"));
         }
-        cpus.push(CpuResult { cpu, wakeup_latency: histogram.summary(), missed: missed[index].value() });
     }
-    if let Some(log) = watched.log.as_mut().filter(|_| rest.count() > 0) {
-        let length_ns = config.duration_ns.saturating_sub(watched.rest_ns);
-        log.append("wakeup", watched.rest_ns, length_ns, &rest)?;
-    }
-    let summary = Summary {
-        elapsed_s: watched.machine.elapsed_s,
-        wakeup_latency: all.summary(),
-        cpus,
-        machine: watched.machine,
-        usage: watched.usage,
-    };
-    session.summary(&summary, notes, warnings)
+    session.summary(&conductor.summary(config, &missed, measured)?, notes, warnings)
 }
 
 /// Holds the idle limit for as long as the measurement lasts.
@@ -216,33 +208,32 @@ fn hold_idle_limit(config: &Config, notes: &mut Vec<String>) -> Result<Option<Id
 
 /// The measured loop: sleeps until each intended time and records how late it woke.
 fn wake(
-    mut own: Prepared,
-    start_ns: u64,
-    config: &Config,
+    mut recorder: Recorder<LatencyHistogram>,
+    window: Window,
+    period_ns: u64,
     stop: &Stop,
     missed: &Counter,
 ) -> Box<LatencyHistogram> {
-    let until_ns = start_ns + config.duration_ns;
-    let mut intended_ns = start_ns;
-    let mut give_at_ns = config.interval_ns.map_or(u64::MAX, |interval_ns| start_ns + interval_ns);
-    while intended_ns < until_ns && !stop.is_raised() {
+    recorder.begin(window.from_ns);
+    let mut intended_ns = window.from_ns;
+    while intended_ns < window.until_ns && !stop.is_raised() {
+        // A wake-up belongs to the interval of its intended time: what came before an edge is complete now.
+        recorder.tick(intended_ns);
         let Some(now) = sleep_until(intended_ns, stop) else { break };
-        own.histogram.record(now - intended_ns);
-        intended_ns += config.period_ns;
-        if intended_ns < now {
-            let passed = (now - intended_ns) / config.period_ns + 1;
+        recorder.active.record(now - intended_ns);
+        intended_ns += period_ns;
+        // Those after the end were not asked for.
+        let due_ns = now.min(window.until_ns - 1);
+        if intended_ns < due_ns {
+            let passed = (due_ns - intended_ns) / period_ns + 1;
             missed.add(passed);
-            intended_ns += passed * config.period_ns;
-        }
-        if now >= give_at_ns {
-            own.giver.exchange(&mut own.histogram);
-            give_at_ns += config.interval_ns.unwrap_or(u64::MAX / 2);
+            intended_ns += passed * period_ns;
         }
     }
-    if config.interval_ns.is_some() {
-        own.giver.exchange(&mut own.histogram);
-    }
-    own.histogram
+    let rest = recorder.finish();
+    // The last wake-up may lie well before the end.
+    sleep_until(window.until_ns, stop);
+    rest
 }
 
 /// One sleep for an intended time that is near; a far one is cut so that a stop is seen. Gives the
@@ -263,63 +254,65 @@ fn sleep_until(deadline_ns: u64, stop: &Stop) -> Option<u64> {
     }
 }
 
-struct Watched {
-    histograms: Vec<LatencyHistogram>,
-    log: Option<HistogramLog>,
-    /// Begin of the last interval, which only the workers' own histograms hold, after the start.
-    rest_ns: u64,
-    machine: Difference,
-    usage: Usage,
+/// The part of the calling thread.
+struct Conductor {
+    lock_memory: bool,
+    collector: Collector<LatencyHistogram>,
+    filter: Filter,
+    observer: Observer,
+    before: Snapshot,
+    machine: Option<Difference>,
 }
 
-fn conduct(
-    config: &Config,
-    session: &mut Session<'_>,
-    gate: &Gate,
-    mut takers: Vec<Taker>,
-    mut log: Option<HistogramLog>,
-) -> Result<Watched> {
-    let mut histograms: Vec<LatencyHistogram> = takers.iter().map(|_| LatencyHistogram::new()).collect();
-    let stop = session.stop();
-    let waiter = Waiter { margin_ns: 0 };
-    if config.lock_memory {
+impl runtime::Conductor<Outcome> for Conductor {
+    type Sample = Sample;
+
+    fn prepare(&mut self) -> Result<()> {
+        if !self.lock_memory {
+            return Ok(());
+        }
         // All threads are there: a limit that is too low is met here, and not when their stacks are made.
         sys::lock_memory().map_err(|error| {
             Error::system("lock memory; raise the limit (ulimit -l) or pass --no-lock-memory", error)
                 .with_kind(ErrorKind::Unavailable)
-        })?;
+        })
     }
-    session.ready()?;
-    let mut observer = Observer::new();
-    let usage = UsageMeter::start(config.cpus.cpus());
-    let before = observer.snapshot()?;
-    let start_ns = clock::now_ns() + HEAD_START_NS;
-    gate.open(start_ns);
-    let until_ns = start_ns + config.duration_ns;
-    let mut last_ns = start_ns;
-    let mut edge_ns = config.interval_ns.map_or(u64::MAX, |interval_ns| start_ns + interval_ns);
-    while edge_ns <= until_ns && !stop.is_raised() {
-        // A little after the edge, when the workers have given what they had.
-        waiter.until(edge_ns + 2 * config.period_ns, &stop);
-        let mut interval = LatencyHistogram::new();
-        for (taker, total) in takers.iter_mut().zip(&mut histograms) {
-            let mut given = LatencyHistogram::new();
-            taker.collect(&mut given);
-            interval.merge(&given);
-            total.merge(&given);
-        }
-        if let Some(log) = &mut log {
-            log.append("wakeup", last_ns - start_ns, edge_ns - last_ns, &interval)?;
-        }
-        let at_s = (edge_ns - start_ns) as f64 / 1e9;
-        session.sample(&Sample { at_s, wakeup_latency: interval.summary() })?;
-        last_ns = edge_ns;
-        edge_ns += config.interval_ns.unwrap_or(u64::MAX / 2);
+
+    fn begin(&mut self, from_ns: u64) -> Result<()> {
+        self.collector.begin(from_ns);
+        self.observer.read(&mut self.before)
     }
-    waiter.until(until_ns, &stop);
-    let after = observer.snapshot()?;
-    let machine = observer.compare(&before, &after, &FilterArgs::default().resolve()?);
-    Ok(Watched { histograms, log, rest_ns: last_ns - start_ns, machine, usage: usage.read() })
+
+    fn is_waiting(&self) -> bool {
+        self.collector.is_waiting()
+    }
+
+    fn interval(&mut self, interval: &Interval, outcomes: Option<&[Outcome]>) -> Result<Option<Sample>> {
+        if outcomes.is_some() {
+            let after = self.observer.snapshot()?;
+            self.machine = Some(self.observer.compare(&self.before, &after, &self.filter));
+        }
+        let rest = outcomes.unwrap_or_default().iter().map(|outcome| &*outcome.rest);
+        let latencies = self.collector.collect(interval, rest)?;
+        Ok(Some(Sample { at_s: interval.at_s(), wakeup_latency: latencies.summary() }))
+    }
+}
+
+impl Conductor {
+    fn summary(self, config: &Config, missed: &[Counter], measured: Measured<Outcome>) -> Result<Summary> {
+        let cpu_result = |(index, &cpu): (usize, &usize)| CpuResult {
+            cpu,
+            wakeup_latency: self.collector.worker_total(index).and_then(LatencyHistogram::summary),
+            missed: missed[index].value(),
+        };
+        Ok(Summary {
+            elapsed_s: measured.elapsed_s(),
+            wakeup_latency: self.collector.total().summary(),
+            cpus: config.cpus.cpus().iter().enumerate().map(cpu_result).collect(),
+            machine: self.machine.ok_or_else(|| Error::failed("nothing was collected"))?,
+            usage: measured.usage,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -329,29 +322,13 @@ mod tests {
     #[test]
     fn a_thread_that_was_kept_away_misses_wake_ups_and_says_so() {
         let missed = Counter::default();
-        let config = Config {
-            cpus: CpuList::default(),
-            sched: Policy::Other,
-            period_ns: 1_000_000,
-            dma_latency_us: None,
-            dma_latency_required: false,
-            lock_memory: false,
-            duration_ns: 30_000_000,
-            interval_ns: None,
-            hlog: None,
-        };
-        let (giver, _taker) = relay::pair();
-        let prepared = Prepared {
-            index: 0,
-            placement: Placement::default(),
-            histogram: Box::new(LatencyHistogram::new()),
-            giver,
-        };
+        let (mut recorders, _collector) = runtime::recorders(1, None, LatencyHistogram::new);
+        let plan = Plan { duration_ns: 30_000_000, ..Plan::default() };
         // A start that has passed already: the first wake-up is late by 10 periods.
-        let start_ns = clock::now_ns() - 10_000_000;
-        let histogram = wake(prepared, start_ns, &config, &Stop::new(), &missed);
+        let window = Window::of(&plan, clock::now_ns() - 10_000_000);
+        let histogram = wake(recorders.remove(0), window, 1_000_000, &Stop::new(), &missed);
         assert!(missed.value() >= 9);
         assert!(histogram.summary().unwrap().max_ns >= 10_000_000);
-        assert!(histogram.count() + missed.value() >= 30);
+        assert_eq!(histogram.count() + missed.value(), 30, "each intended wake-up once");
     }
 }

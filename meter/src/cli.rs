@@ -8,6 +8,7 @@ use crate::{
     Error, Result,
     cpulist::CpuList,
     placement::{Placement, Policy},
+    start_time::StartTime,
     units::Nanoseconds,
 };
 
@@ -35,6 +36,10 @@ pub struct CommonArgs {
     #[arg(long, value_name = "TIME", global = true)]
     pub interval: Option<Nanoseconds>,
 
+    /// Begin at this time: `+4s` from now, 2026-01-31T08:00:00Z, or seconds since 1970
+    #[arg(long, value_name = "TIME", global = true)]
+    pub start_at: Option<StartTime>,
+
     /// Write records as JSON, one object a line, instead of text
     #[arg(long, global = true)]
     pub json: bool,
@@ -43,7 +48,7 @@ pub struct CommonArgs {
     #[arg(long, value_name = "FILE", global = true)]
     pub hlog: Option<PathBuf>,
 
-    /// Print the resolved configuration (the `start` record) and leave
+    /// Print the resolved configuration (the `start` record) and exit
     #[arg(long, global = true)]
     pub dry_run: bool,
 

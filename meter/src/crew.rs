@@ -3,8 +3,14 @@
 //! Each worker allocates, faults in and pins in `setup`; when all are ready the conductor — the
 //! calling thread — opens the gate at one common time and then does the slow things (intervals,
 //! records) while `work` runs without locks or allocation.
+//!
+//! A worker that panics ends the run with an error that names it, wherever it panics: in set-up the others
+//! are sent away before they begin, in its work they end as their own limits say (the measurement
+//! [`runtime`](crate::runtime) raises the stop flag for them). That holds where panics unwind (debug and test
+//! builds); release builds abort, and the process ends with a signal.
 
 use std::{
+    any::Any,
     sync::{Condvar, Mutex, PoisonError},
     thread,
 };
@@ -75,6 +81,17 @@ impl Gate {
         }
     }
 
+    /// A worker panicked before it arrived: it counts as one that failed, so that nobody waits for it.
+    fn arrive_panicked(&self, index: usize) {
+        let mut shared = self.lock();
+        shared.arrived += 1;
+        if shared.failure.is_none() {
+            shared.failure = Some(Error::failed(format!("worker {index} panicked while it was set up")));
+        }
+        drop(shared);
+        self.changed.notify_all();
+    }
+
     /// The conductor waits for all; the first failure ends the whole crew.
     fn wait_for(&self, workers: usize) -> Result<()> {
         let mut shared = self.lock();
@@ -94,6 +111,20 @@ impl Gate {
     }
 }
 
+/// Reports a worker that unwinds out of its set-up.
+struct Arrival<'a> {
+    gate: &'a Gate,
+    index: usize,
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.gate.arrive_panicked(self.index);
+        }
+    }
+}
+
 /// Runs one worker per placement and gives their results in order, with the conductor's.
 ///
 /// `setup` runs on the worker's own thread, already pinned; `work` gets what `setup` made and the
@@ -101,11 +132,9 @@ impl Gate {
 /// and returns when it has nothing more to do. The call returns when all workers have ended.
 ///
 /// # Errors
-/// The first error of a pin, a `setup` or the conductor. When the conductor returns without opening
-/// the gate nobody works, and the list of results is empty.
-///
-/// # Panics
-/// When a worker panicked: a defect, passed on.
+/// The first error of a pin, a `setup` or the conductor, or that a worker panicked (its own message is on
+/// standard error). When the conductor returns without opening the gate nobody works, and the list of
+/// results is empty.
 pub fn run<S, T, C>(
     placements: &[Placement],
     setup: impl Fn(Worker) -> Result<S> + Sync,
@@ -122,11 +151,16 @@ where
         let mut spawn_failure = None;
         for (index, &placement) in placements.iter().enumerate() {
             let worker = Worker { index, of: placements.len(), placement };
-            let body = move || match placement.apply().and_then(|()| setup(worker)) {
-                Ok(state) => gate.arrive(None).map(|start_ns| work(state, start_ns)),
-                Err(error) => {
-                    gate.arrive(Some(error));
-                    None
+            let body = move || {
+                let arrival = Arrival { gate, index };
+                let prepared = placement.apply().and_then(|()| setup(worker));
+                std::mem::forget(arrival);
+                match prepared {
+                    Ok(state) => gate.arrive(None).map(|start_ns| work(state, start_ns)),
+                    Err(error) => {
+                        gate.arrive(Some(error));
+                        None
+                    }
                 }
             };
             match thread::Builder::new().name(format!("worker {index}")).spawn_scoped(scope, body) {
@@ -142,12 +176,23 @@ where
             None => gate.wait_for(workers.len()).and_then(|()| conduct(gate)),
         };
         gate.cancel_unless_open();
-        let results = workers
-            .into_iter()
-            .filter_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect();
-        conducted.map(|conducted| (results, conducted))
+        let mut results = Vec::with_capacity(workers.len());
+        let mut panicked = None;
+        for (index, worker) in workers.into_iter().enumerate() {
+            match worker.join() {
+                Ok(result) => results.extend(result),
+                Err(panic) => panicked = panicked.or_else(|| Some(panic_error(index, &*panic))),
+            }
+        }
+        let conducted = conducted?;
+        panicked.map_or(Ok((results, conducted)), Err)
     })
+}
+
+fn panic_error(index: usize, panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    Error::failed(format!("worker {index} panicked: {text}"))
 }
 
 #[cfg(test)]
@@ -189,6 +234,42 @@ mod tests {
             },
         );
         assert!(result.unwrap_err().to_string().contains("CPU 100000"));
+    }
+
+    #[test]
+    fn a_worker_that_panics_in_its_set_up_ends_the_run_with_an_error() {
+        let (others, result) = (std::sync::atomic::AtomicUsize::new(0), |index| {
+            if index == 1 { panic!("a defect") } else { Ok(()) }
+        });
+        let error = run(
+            &[Placement::default(); 3],
+            |worker| result(worker.index),
+            |(), _| {
+                others.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            },
+            |gate| {
+                gate.open(0);
+                Ok(())
+            },
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains("worker 1 panicked"), "{error}");
+        assert_eq!(others.into_inner(), 0, "nobody begins");
+    }
+
+    #[test]
+    fn a_worker_that_panics_in_its_work_ends_the_run_with_an_error() {
+        let error = run(
+            &[Placement::default(); 2],
+            |worker| Ok(worker.index),
+            |index, _| assert_ne!(index, 0, "a defect"),
+            |gate| {
+                gate.open(0);
+                Ok(())
+            },
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains("worker 0 panicked") && error.to_string().contains("a defect"));
     }
 
     #[test]

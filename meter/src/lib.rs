@@ -4,7 +4,7 @@
 //! same clock ([`clock`]), the same schedule of intended times ([`pacer`]), the same histogram
 //! ([`histogram`]), the same accounting of CPU time and interrupts ([`usage`], [`interrupts`]), the
 //! same records ([`record`]). The life of a tool, from its command line to its exit code, is
-//! [`tool`] and [`session`].
+//! [`tool`] and [`session`]; a measurement from its start to its last sample is [`runtime`].
 //!
 //! It holds no workload, no table, no colour and nothing about domains. The single piece of global
 //! state is the signal handler that [`control`] installs, because a process has only one.
@@ -26,8 +26,10 @@ pub mod placement;
 pub mod random;
 pub mod record;
 pub mod relay;
+pub mod runtime;
 pub mod session;
 pub mod start_time;
+pub mod stderr;
 pub mod sys;
 pub mod tool;
 pub mod units;

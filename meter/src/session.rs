@@ -1,15 +1,15 @@
 //! One measurement from its `start` record to its `summary`: the order that every tool keeps.
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::Serialize;
 
 use crate::{
-    Error, Result,
+    Error, Result, clock,
     control::{Control, Stop},
     host::HostFacts,
     record::{Body, Kind, SCHEMA_VERSION, Sink, Stamp},
-    tool::tell_people,
+    stderr::print_status,
 };
 
 /// Name and version of a tool.
@@ -33,6 +33,8 @@ pub struct Start<C> {
     pub schema: u32,
     /// What was resolved from the command line: defaults filled in, choices made.
     pub config: C,
+    /// When the tool begins after `ready` (`--start-at`), in nanoseconds since 1970-01-01 UTC; `null` for at once.
+    pub start_wall_ns: Option<u64>,
     /// The machine.
     pub host: HostFacts,
 }
@@ -121,18 +123,27 @@ pub struct Session<'a> {
     /// Whether samples are held back, and the controller knows it.
     quiet: bool,
     verdict: Verdict,
+    start_wall_ns: Option<u64>,
 }
+
+/// Longest sleep before the stop flag and the wall clock are read again, in nanoseconds.
+const START_CHECK_NS: u64 = 50_000_000;
 
 impl<'a> Session<'a> {
     /// A session that tells `sink` and listens to `control`; with `dry_run` it ends after `start`.
     pub fn new(tool: Tool, sink: &'a mut dyn Sink, control: &'a Control, dry_run: bool) -> Self {
-        Self { tool, sink, control, dry_run, quiet: false, verdict: Verdict::Valid }
+        Self { tool, sink, control, dry_run, quiet: false, verdict: Verdict::Valid, start_wall_ns: None }
     }
 
     /// The stop flag, to hand to workers.
     #[must_use]
     pub fn stop(&self) -> Stop {
         self.control.stop()
+    }
+
+    /// Sets the time of day, in nanoseconds since 1970-01-01 UTC, that [`Session::ready`] waits for.
+    pub fn start_at(&mut self, wall_ns: Option<u64>) {
+        self.start_wall_ns = wall_ns;
     }
 
     /// Gives the `start` record; the result says whether to go on (not after `--dry-run`).
@@ -142,22 +153,52 @@ impl<'a> Session<'a> {
     pub fn start(&mut self, config: &(impl Serialize + fmt::Display)) -> Result<bool> {
         let Tool { name, version } = self.tool;
         let host = HostFacts::collect();
-        self.tell(Kind::Start, &Start { tool: name, version, schema: SCHEMA_VERSION, config, host })?;
+        let start_wall_ns = self.start_wall_ns;
+        let start = Start { tool: name, version, schema: SCHEMA_VERSION, config, start_wall_ns, host };
+        self.tell(Kind::Start, &start)?;
         Ok(!self.dry_run)
     }
 
-    /// Gives the `ready` record and, under `--controlled`, waits for `go`. When the result is `false`
-    /// the controller is gone or a signal came: the stop flag is raised, and the tool does no work
-    /// but still gives its summary.
+    /// Gives the `ready` record, waits for `go` under `--controlled`, and then, asleep, for the time of
+    /// `--start-at`. When the result is `false` the controller is gone or a signal came: the stop flag is
+    /// raised, and the tool does no work but still gives its summary.
     ///
     /// # Errors
     /// When the record can't be written.
     pub fn ready(&mut self) -> Result<bool> {
+        Ok(self.ready_ahead(0)?.is_some())
+    }
+
+    /// As [`Session::ready`], but returns `lead_ns` nanoseconds before the start and gives its time
+    /// (CLOCK_MONOTONIC), so that threads can be awake by then. A start time that has passed is now: a
+    /// controller that says `go` after it wants the work all the same. `None` when there is to be no work.
+    ///
+    /// # Errors
+    /// When the record can't be written.
+    pub fn ready_ahead(&mut self, lead_ns: u64) -> Result<Option<u64>> {
         self.tell(Kind::Ready, &Ready {})?;
         let go = self.control.wait_for_go();
         // Told before `go`, the order needs no answer: the controller knows what came first.
         self.quiet = self.control.wants_quiet();
-        Ok(go)
+        Ok(if go { self.wait_for_start(lead_ns) } else { None })
+    }
+
+    fn wait_for_start(&self, lead_ns: u64) -> Option<u64> {
+        let stop = self.stop();
+        while !stop.is_raised() {
+            let now_ns = clock::now_ns();
+            // Read each time: the wall clock may be set while this waits.
+            let ahead_ns = self.start_wall_ns.map_or(0, |wall_ns| wall_ns.saturating_sub(clock::wall_ns()));
+            match ahead_ns.checked_sub(lead_ns) {
+                None | Some(0) if ahead_ns > 0 => return Some(now_ns + ahead_ns),
+                None | Some(0) => return Some(now_ns + lead_ns),
+                Some(left_ns) => {
+                    // A signal ends the sleep early, and the loop sees its flag.
+                    let _: io::Result<()> = clock::sleep_until_ns(now_ns + left_ns.min(START_CHECK_NS));
+                }
+            }
+        }
+        None
     }
 
     /// Gives one sample. After the controller's line `quiet` it is dropped, and what it told is in the
@@ -188,7 +229,7 @@ impl<'a> Session<'a> {
         warnings: Vec<String>,
     ) -> Result<()> {
         for warning in &warnings {
-            tell_people(format_args!("{}: warning: {warning}", self.tool.name));
+            print_status(format_args!("{}: warning: {warning}", self.tool.name));
         }
         if !warnings.is_empty() {
             self.verdict = Verdict::Untrusted;
@@ -221,8 +262,6 @@ impl<'a> Session<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     struct FullDisk;
@@ -241,5 +280,29 @@ mod tests {
         let error = session.ready().unwrap_err();
         assert!(error.full_text().contains("No space left"), "{error}");
         assert!(session.stop().is_raised());
+    }
+
+    #[test]
+    fn a_session_waits_for_the_time_of_day_it_was_given() {
+        let (control, mut sink) = (Control::detached(), crate::record::MemorySink::default());
+        let mut session = Session::new(Tool { name: "t", version: "0" }, &mut sink, &control, false);
+        let wall_ns = clock::wall_ns() + 30_000_000;
+        session.start_at(Some(wall_ns));
+        assert!(session.ready().unwrap());
+        assert!(clock::wall_ns() >= wall_ns);
+
+        let wall_ns = clock::wall_ns() + 40_000_000;
+        session.start_at(Some(wall_ns));
+        let start_ns = session.ready_ahead(20_000_000).unwrap().unwrap();
+        let wall_ahead_ns = clock::wall_ns() - clock::now_ns();
+        assert!(start_ns.abs_diff(wall_ns - wall_ahead_ns) < 1_000_000, "the start is that time of day");
+
+        let early = clock::now_ns();
+        session.start_at(Some(1));
+        assert!(session.ready_ahead(5_000_000).unwrap().unwrap() >= early + 5_000_000, "passed: now");
+
+        session.start_at(Some(clock::wall_ns() + 3_600 * clock::SECOND_NS));
+        session.stop().raise();
+        assert!(!session.ready().unwrap());
     }
 }

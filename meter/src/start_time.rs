@@ -1,32 +1,38 @@
-//! A time of day to start at, common to machines whose clocks agree.
+//! A time to start at: a time of day, common to machines whose clocks agree, or so long from now.
 
 use std::str::FromStr;
 
-use serde::Serialize;
+use crate::{Error, Result, clock, units::Nanoseconds};
 
-use crate::{Error, Result, clock};
-
-/// A time of day: nanoseconds since 1970-01-01 UTC, typed as RFC 3339 in UTC or as seconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(transparent)]
-pub struct StartTime(u64);
+/// When to start, typed as RFC 3339 in UTC, as seconds since 1970, or as `+4s` from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartTime {
+    /// A time of day, in nanoseconds since 1970-01-01 UTC.
+    At(u64),
+    /// So many nanoseconds after the program has read its arguments.
+    After(u64),
+}
 
 /// A start further away than this is a typing error, in nanoseconds: a day.
 const FURTHEST_NS: u64 = 86_400 * clock::SECOND_NS;
 
 impl StartTime {
-    /// The time, in nanoseconds since 1970-01-01 UTC.
+    /// The time of day, in nanoseconds since 1970-01-01 UTC.
     ///
     /// # Errors
     /// When it has passed, or is more than a day away (exit code 2).
-    pub fn check(self) -> Result<u64> {
-        match self.0.checked_sub(clock::wall_ns()) {
+    pub fn resolve(self) -> Result<u64> {
+        let now_ns = clock::wall_ns();
+        let at_ns = match self {
+            Self::At(at_ns) => at_ns,
+            Self::After(ahead_ns) => now_ns.saturating_add(ahead_ns),
+        };
+        match at_ns.checked_sub(now_ns) {
             None => Err(Error::bad_arguments("the time of --start-at has passed")),
-            Some(ahead) if ahead > FURTHEST_NS => {
+            Some(ahead_ns) if ahead_ns > FURTHEST_NS => {
                 Err(Error::bad_arguments("the time of --start-at is more than a day away"))
             }
-            Some(_) => Ok(self.0),
+            Some(_) => Ok(at_ns),
         }
     }
 }
@@ -35,6 +41,9 @@ impl FromStr for StartTime {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
+        if let Some(ahead) = text.strip_prefix('+') {
+            return ahead.parse().map(|Nanoseconds(ahead_ns)| Self::After(ahead_ns));
+        }
         let (whole, fraction) = match text.trim_end_matches('Z').split_once('.') {
             Some((whole, fraction)) => (whole, fraction),
             None => (text.trim_end_matches('Z'), ""),
@@ -43,9 +52,9 @@ impl FromStr for StartTime {
         seconds
             .zip(nanoseconds(fraction))
             .and_then(|(seconds, nanoseconds)| seconds.checked_mul(clock::SECOND_NS)?.checked_add(nanoseconds))
-            .map(Self)
+            .map(Self::At)
             .ok_or_else(|| {
-                format!("`{text}` is not a time of day; write 2026-01-31T08:00:00Z, or seconds since 1970 as `date +%s.%N` gives them")
+                format!("`{text}` is not a start time; write +4s for so long from now, 2026-01-31T08:00:00Z, or seconds since 1970 as `date +%s.%N` gives them")
             })
     }
 }
@@ -94,10 +103,18 @@ mod tests {
 
     #[test]
     fn both_notations_mean_the_same() {
-        let expected = Ok(StartTime(1_709_251_199_500_000_000));
+        let expected = Ok(StartTime::At(1_709_251_199_500_000_000));
         assert_eq!("2024-02-29T23:59:59.5Z".parse(), expected);
         assert_eq!("1709251199.5".parse(), expected);
-        assert_eq!("1970-01-01T00:00:00Z".parse(), Ok(StartTime(0)));
+        assert_eq!("1970-01-01T00:00:00Z".parse(), Ok(StartTime::At(0)));
+    }
+
+    #[test]
+    fn a_relative_time_counts_from_now() {
+        assert_eq!("+4s".parse(), Ok(StartTime::After(4_000_000_000)));
+        let now_ns = clock::wall_ns();
+        let at_ns = StartTime::After(4_000_000_000).resolve().unwrap();
+        assert!((now_ns..now_ns + clock::SECOND_NS).contains(&(at_ns - 4_000_000_000)));
     }
 
     #[test]
@@ -107,13 +124,17 @@ mod tests {
         {
             assert!(text.parse::<StartTime>().is_err(), "{text}");
         }
-        assert!(StartTime(0).check().is_err());
-        assert!(StartTime(u64::MAX).check().is_err());
+        for text in ["+", "+s", "+-4s", "++4s", "+4s Z"] {
+            assert!(text.parse::<StartTime>().is_err(), "{text}");
+        }
+        for time in [StartTime::At(0), StartTime::At(u64::MAX), StartTime::After(u64::MAX)] {
+            assert!(time.resolve().is_err(), "{time:?}");
+        }
     }
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused_without_panic(text in "[0-9TZ:.-]{0,30}") {
+        fn any_text_is_read_or_refused_without_panic(text in "[0-9TZ:.+s-]{0,30}") {
             let _ = text.parse::<StartTime>();
         }
     }

@@ -1,12 +1,10 @@
 //! A tool's `main`: command line in, records out, an exit code at the end.
 
-use std::{
-    fmt,
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{io, process::ExitCode};
 
 use clap::Parser;
+
+pub use crate::stderr::print_status as tell_people;
 
 use crate::{
     Result,
@@ -15,6 +13,7 @@ use crate::{
     error::EXIT_UNTRUSTED,
     record::{JsonSink, Sink, TextSink},
     session::{Session, Tool, Verdict},
+    start_time::StartTime,
 };
 
 /// A program: its arguments and what they ask for.
@@ -47,13 +46,6 @@ pub fn main<P: Program>() -> ExitCode {
     }
 }
 
-/// Writes a line to standard error. Where nobody can read it — a closed pipe, a full disk — the exit code and
-/// the records still say what there is to say, so that is no failure of its own (and no panic, as with
-/// `eprintln`).
-pub fn tell_people(line: fmt::Arguments<'_>) {
-    let _: io::Result<()> = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
-}
-
 fn launch<P: Program>(program: P) -> Result<Verdict> {
     let common = program.common();
     let control = Control::install(common.controlled)?;
@@ -61,8 +53,13 @@ fn launch<P: Program>(program: P) -> Result<Verdict> {
     let mut json_sink = JsonSink(io::stdout().lock());
     let mut text_sink = TextSink(io::stdout());
     let sink: &mut dyn Sink = if json { &mut json_sink } else { &mut text_sink };
+    let start_at = common.start_at;
     let mut session = Session::new(P::TOOL, sink, &control, dry_run);
-    match program.run(&mut session) {
+    let run = |session: &mut Session<'_>| {
+        session.start_at(start_at.map(StartTime::resolve).transpose()?);
+        program.run(session)
+    };
+    match run(&mut session) {
         Ok(()) => Ok(session.verdict()),
         Err(error) => {
             // The error itself matters more than a reader that went away meanwhile.

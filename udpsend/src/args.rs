@@ -9,7 +9,6 @@ use meter::{
     clock::SECOND_NS,
     placement::{Placement, Policy},
     session::{Session, Tool},
-    start_time::StartTime,
     tool::Program,
     units::{BitRate, Bytes, Nanoseconds},
 };
@@ -146,10 +145,6 @@ struct SendArgs {
     #[arg(long, value_name = "TIME")]
     txtime: Option<Nanoseconds>,
 
-    /// Start at this time of day: `2026-01-31T08:00:00Z`, or seconds since 1970 as `date +%s.%N` gives
-    #[arg(long, value_name = "TIME")]
-    start_at: Option<StartTime>,
-
     /// Seed of random sizes and arrivals
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -209,7 +204,6 @@ impl SendArgs {
                 datagrams: self.datagrams,
                 bytes: self.bytes.map(|bytes| bytes.0),
             },
-            start_wall_ns: self.start_at.map(StartTime::check).transpose()?,
             warmup_ns: common.warmup_ns(),
             interval_ns: common.interval_ns()?,
             socket,

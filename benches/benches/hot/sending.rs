@@ -79,7 +79,6 @@ fn config(method: Method, target: SocketAddr, socket: SocketOptions) -> SendConf
         catch_up_ns: 0,
         seed: 1,
         limit: Limit { duration_ns: 0, datagrams: None, bytes: None },
-        start_wall_ns: None,
         warmup_ns: 0,
         interval_ns: None,
         socket,

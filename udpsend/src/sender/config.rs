@@ -52,8 +52,6 @@ pub struct SendConfig {
     pub seed: u64,
     /// When it ends.
     pub limit: Limit,
-    /// Time of day to start at, nanoseconds since 1970-01-01 UTC; `null` for at once.
-    pub start_wall_ns: Option<u64>,
     /// Warm-up before anything counts, in nanoseconds.
     pub warmup_ns: u64,
     /// Time between samples, in nanoseconds; `null` for none.

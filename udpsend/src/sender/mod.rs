@@ -84,10 +84,9 @@ struct Conducted {
 impl Conductor<'_> {
     /// Starts the workers and gives samples until all have ended.
     fn conduct(&mut self, gate: &Gate, session: &mut Session<'_>) -> Result<Conducted> {
-        let mut traffic = TrafficMeter::start().ok();
         // A controller that went away has raised the stop flag: the workers then end without work.
-        session.ready()?;
-        let start_ns = self.start_ns();
+        let start_ns = session.ready_ahead(START_AHEAD_NS)?.unwrap_or_else(clock::now_ns);
+        let mut traffic = TrafficMeter::start().ok();
         let mut usage = UsageMeter::start(&self.config.cpus);
         gate.open(start_ns);
         let measure_ns = start_ns.saturating_add(self.config.warmup_ns);
@@ -106,15 +105,6 @@ impl Conductor<'_> {
             collector.edge(to)
         })?;
         Ok(Conducted { measure_ns, usage, traffic })
-    }
-
-    /// The common start: a little ahead of now, or the time of day that was asked for.
-    fn start_ns(&self) -> u64 {
-        let now_ns = clock::now_ns();
-        let soon_ns = now_ns + START_AHEAD_NS;
-        self.config.start_wall_ns.map_or(soon_ns, |start_wall_ns| {
-            soon_ns.max(now_ns.saturating_add(start_wall_ns.saturating_sub(clock::wall_ns())))
-        })
     }
 
     /// Gives the summary of what all workers did.
