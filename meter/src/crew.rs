@@ -238,9 +238,13 @@ mod tests {
 
     #[test]
     fn a_worker_that_panics_in_its_set_up_ends_the_run_with_an_error() {
-        let (others, result) = (std::sync::atomic::AtomicUsize::new(0), |index| {
-            if index == 1 { panic!("a defect") } else { Ok(()) }
-        });
+        let (others, result) =
+            (
+                std::sync::atomic::AtomicUsize::new(0),
+                |index| {
+                    if index == 1 { panic!("a defect") } else { Ok(()) }
+                },
+            );
         let error = run(
             &[Placement::default(); 3],
             |worker| result(worker.index),

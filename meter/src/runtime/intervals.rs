@@ -76,7 +76,8 @@ impl Intervals {
     pub fn next_edge_ns(&self) -> Option<u64> {
         let nominal_ns = self.nominal_ns?.max(1);
         let least_ns = self.last_ns.saturating_add(nominal_ns.div_ceil(2)) - self.zero_ns;
-        let edge_ns = least_ns.div_ceil(nominal_ns).max(1).checked_mul(nominal_ns)?.checked_add(self.zero_ns)?;
+        let edge_ns =
+            least_ns.div_ceil(nominal_ns).max(1).checked_mul(nominal_ns)?.checked_add(self.zero_ns)?;
         (edge_ns < self.until_ns).then_some(edge_ns)
     }
 

@@ -132,11 +132,7 @@ impl<T: Recording> Collector<T> {
     ///
     /// # Errors
     /// When the log can't be written.
-    pub fn collect<'a>(
-        &mut self,
-        interval: &Interval,
-        rest: impl IntoIterator<Item = &'a T>,
-    ) -> Result<&T>
+    pub fn collect<'a>(&mut self, interval: &Interval, rest: impl IntoIterator<Item = &'a T>) -> Result<&T>
     where
         T: 'a,
     {

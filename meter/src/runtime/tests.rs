@@ -206,11 +206,8 @@ fn a_warm_up_is_in_no_count() {
 
 #[test]
 fn a_stop_in_the_warm_up_measures_nothing() {
-    let plan = Plan {
-        warmup_ns: 3_600_000_000_000,
-        interval_ns: Some(10_000_000),
-        duration_ns: 1_000_000_000,
-    };
+    let plan =
+        Plan { warmup_ns: 3_600_000_000_000, interval_ns: Some(10_000_000), duration_ns: 1_000_000_000 };
     let ran = run_ticks(&plan, None, Some(Duration::from_millis(10)));
     let measured = ran.measured.unwrap();
     assert_eq!((measured.elapsed_ns(), ran.ticks, ran.total.count()), (0, 0, 0));
