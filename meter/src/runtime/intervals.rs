@@ -150,7 +150,7 @@ mod tests {
             let (mut at_ns, mut sum_ns) = (7, 0);
             for delay_ns in delays {
                 let edge_ns = intervals.next_edge_ns().unwrap();
-                prop_assert!(edge_ns >= at_ns + nominal_ns / 2 && (edge_ns - 7) % nominal_ns == 0);
+                prop_assert!(edge_ns >= at_ns + nominal_ns / 2 && (edge_ns - 7).is_multiple_of(nominal_ns));
                 let interval = intervals.end(edge_ns + delay_ns);
                 prop_assert_eq!(interval.from_ns, at_ns);
                 (at_ns, sum_ns) = (interval.to_ns, sum_ns + interval.elapsed_ns());
