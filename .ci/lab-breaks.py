@@ -203,7 +203,7 @@ def left_behind(matrix):
     guests = inside("dom0", "xl list | awk 'NR > 1 { print $1, $5 }'")
     if sorted(line.split()[0] for line in guests.splitlines()) != ["A", "B", "Domain-0"]:
         trouble.append(f"guests: {guests}")
-    # The controller of the measured disk and the measured interface, where xtask/src/lab/machines.rs puts them.
+    # The controller of the measured disk and the measured interface, where xtask/lab/src/machines.rs puts them.
     inside("dom0", "ls -d /sys/bus/pci/drivers/ahci/0000:00:08.0 /sys/bus/pci/drivers/e1000e/0000:00:07.0")
     if disks := inside("dom0", "xl block-list B | grep 51904; true"):
         trouble.append(f"B still has its virtual disk: {disks}")

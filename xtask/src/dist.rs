@@ -4,7 +4,7 @@ use std::{fmt::Write, fs};
 
 use anyhow::{Context, Result};
 
-use crate::{args::DistArgs, tools};
+use crate::args::DistArgs;
 
 /// Builds, copies and lists the binaries.
 pub fn run(args: &DistArgs) -> Result<u8> {

@@ -9,7 +9,8 @@ use meter::{
 };
 use schemars::{Schema, schema_for};
 
-use crate::{args::SchemaArgs, journal, report, tools};
+use crate::args::SchemaArgs;
+use results::journal;
 
 /// Every schema with the stem of its file: `TOOL-RECORD`, or `TOOL-SUBCOMMAND-RECORD`.
 fn all() -> Vec<(&'static str, Schema)> {

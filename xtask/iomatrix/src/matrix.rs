@@ -1,0 +1,290 @@
+//! `cargo xtask matrix`: from the plan to the report.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use meter::{clock, control::Control, control::Stop, host::HostFacts};
+
+use crate::args::{LabKind, MatrixArgs};
+use crate::progress::Progress;
+use crate::resume;
+use crate::trial::{Expected, Lab, Place};
+use plan::schedule::{self, Slot};
+use plan::{Cell, Overrides, Plan};
+use platform::Platform;
+use results::journal::{self, Contents, Header, Journal, Outcome, Resumed, Trial};
+use tools::Binaries;
+
+/// A plan, and what of it is to be done.
+struct Work {
+    plan: Plan,
+    cells: Vec<Cell>,
+    order: Vec<Slot>,
+    /// What an earlier session left, where this one goes on with it.
+    earlier: Option<Contents>,
+}
+
+impl Work {
+    fn new(plan: Plan, earlier: Option<Contents>) -> Result<Self> {
+        let cells = plan::expand(&plan)?;
+        let mut order = schedule::order(cells.len(), plan.repetitions, plan.seed);
+        if let Some(earlier) = &earlier {
+            order = results::remaining(&order, &cells, &earlier.trials);
+        }
+        Ok(Self { plan, cells, order, earlier })
+    }
+
+    /// From the command line: the plan with what overrides it, or an interrupted matrix.
+    fn from_args(args: &MatrixArgs) -> Result<Self> {
+        if let Some(folder) = &args.resume {
+            let (plan, earlier) = resume::pick_up(folder)?;
+            return Self::new(plan, Some(earlier));
+        }
+        let overrides = Overrides {
+            only: args.only.clone(),
+            skip: args.skip.clone(),
+            repetitions: args.repetitions,
+            seed: args.seed,
+        };
+        let plan = plan::load(&args.plan_path(), &overrides)
+            .map_err(|error| meter::Error::bad_arguments(format!("{error:#}")))?;
+        Self::new(plan, None)
+    }
+
+    /// How long the probes of earlier sessions took.
+    fn expected(&self) -> Expected {
+        let mut expected = Expected::default();
+        let trials = self.earlier.iter().flat_map(|earlier| &earlier.trials);
+        for trial in trials.filter(|trial| trial.outcome == Outcome::Completed) {
+            if let Some(cell) = self.cells.iter().find(|cell| cell.name() == trial.cell) {
+                expected.learn(cell, trial.probe_s);
+            }
+        }
+        expected
+    }
+
+    /// The trials that earlier sessions brought to an end.
+    fn finished(&self) -> Tally {
+        let mut tally = Tally::default();
+        let trials = self.earlier.iter().flat_map(|earlier| &earlier.trials);
+        trials.filter(|trial| results::is_final(trial)).for_each(|trial| tally.count(trial.outcome));
+        tally
+    }
+}
+
+/// Runs the command; gives the exit code.
+pub fn run(args: &MatrixArgs) -> Result<u8> {
+    let mut work = Work::from_args(args)?;
+    if args.dry_run {
+        print!("{}", crate::dry_run::describe(&work.plan, &work.cells, &work.order));
+        return Ok(0);
+    }
+    if let (Some(folder), []) = (&args.resume, &*work.order) {
+        eprintln!("note: every trial of {} is finished", folder.display());
+        report_again(folder)?;
+        return Ok(work.finished().exit_code(false));
+    }
+    let binaries = args.binaries.as_deref().map_or_else(tools::build, Binaries::find)?;
+    platform::namespaces::become_root_if_possible();
+    // Dropped last: the platform puts everything back before its machines end.
+    let lab = args.lab.map(|LabKind::Xen| lab::Session::open(&mut work.plan)).transpose()?;
+    let control = Control::install(false)?;
+    let folder = match &args.resume {
+        Some(folder) => folder.canonicalize().with_context(|| format!("find {}", folder.display()))?,
+        None => results::folder::create(&args.results, &work.plan.name)?,
+    };
+    let executed = execute_in(&folder, &work, &binaries, &control.stop());
+    let (tally, lost) = executed.inspect_err(|_| results::folder::remove_if_unused(&folder))?;
+    let stopped = control.stop().is_raised();
+    let measured = tally != Tally::default() || work.earlier.is_some();
+    if measured {
+        results::folder::point_latest(&folder)?;
+        report_again(&folder)?;
+    } else {
+        results::folder::remove_unmeasured(&folder);
+    }
+    let in_lab = if args.lab.is_some() { " --lab xen" } else { "" };
+    let go_on = if measured {
+        format!("; to go on: cargo xtask matrix{in_lab} --resume {}", folder.display())
+    } else {
+        String::new()
+    };
+    if let (Some(why), false) = (lost, stopped) {
+        let lab = lab.as_ref().and_then(lab::Session::ended).map(|lab| format!(" ({lab})"));
+        let message = format!("stopped: {why}{}{go_on}", lab.unwrap_or_default());
+        return Err(meter::Error::unavailable(message).into());
+    }
+    if stopped && measured {
+        eprintln!("stopped{go_on}");
+    }
+    Ok(if measured { tally.exit_code(stopped) } else { EXIT_STOPPED })
+}
+
+/// Columns of the terminal's tables: every column is shown, also where a narrow terminal wraps lines.
+const WHOLE_TABLE: usize = 400;
+
+/// Makes summary and report from the journal of `folder`, and shows the tables.
+pub fn report_again(folder: &Path) -> Result<u8> {
+    let made = report::make(folder)?;
+    let page = folder.join("report/index.html");
+    let told = writeln!(io::stdout(), "{}\nreport: {}", report::terminal(&made, WHOLE_TABLE), page.display());
+    match told {
+        // A pager that was left is no failure: the report is on the disk.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+        told => told.map(|()| 0).context("write to standard output"),
+    }
+}
+
+/// What a shell expects of a command that Ctrl-C ended.
+const EXIT_STOPPED: u8 = 130;
+
+/// How the trials ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Trials whose outcome is final and good.
+    pub completed: u64,
+    /// Cells' trials that can't run here.
+    pub skipped: u64,
+    /// Final trials of any other outcome.
+    pub spoiled: u64,
+}
+
+impl Tally {
+    fn exit_code(self, stopped: bool) -> u8 {
+        match self {
+            _ if stopped => EXIT_STOPPED,
+            Self { spoiled: 1.., .. } => meter::error::EXIT_UNTRUSTED,
+            Self { completed: 0, .. } => meter::ErrorKind::Unavailable.exit_code(),
+            _ => 0,
+        }
+    }
+
+    fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Completed => self.completed += 1,
+            Outcome::Skipped => self.skipped += 1,
+            Outcome::Invalid | Outcome::Failed | Outcome::TimedOut => self.spoiled += 1,
+        }
+    }
+}
+
+/// Prepares the platform, executes, and puts everything back. Counts what earlier sessions finished too;
+/// tells why the platform was lost, if it was.
+fn execute_in(
+    folder: &Path,
+    work: &Work,
+    binaries: &Binaries,
+    stop: &Stop,
+) -> Result<(Tally, Option<String>)> {
+    // Before anything in the folder is touched: nobody else may be at work in it.
+    let reopened = work.earlier.as_ref().map(|_| Journal::reopen(folder)).transpose()?;
+    let mut platform = platform::prepare(&work.plan, &binaries.folder, folder)?;
+    let header = header(work, &*platform, binaries)?;
+    for note in &header.notes {
+        eprintln!("note: {note}");
+    }
+    let (mut journal, sequence) = match (reopened, &work.earlier) {
+        (Some(journal), Some(earlier)) => go_on(journal, earlier, &header)?,
+        _ => (begin(folder, &work.plan, header)?, 0),
+    };
+    let mut progress = Progress::new(work.order.len() as u64);
+    let expected = work.expected();
+    let lab = Lab { plan: &work.plan, platform: &mut *platform, stop: stop.clone(), expected };
+    let start = Start { sequence, tally: work.finished() };
+    let tally = execute(lab, &work.cells, &work.order, start, &mut journal, &mut progress)?;
+    progress.finish();
+    Ok((tally, platform.lost().map(str::to_owned)))
+}
+
+/// Stores the resolved plan, and begins the journal.
+fn begin(folder: &Path, plan: &Plan, mut header: Header) -> Result<Journal> {
+    let text = toml::to_string(plan).context("write the resolved plan")?;
+    fs::write(folder.join("plan.toml"), &text)
+        .with_context(|| format!("write {}/plan.toml", folder.display()))?;
+    header.plan_sha256 = tools::sha256(text.as_bytes());
+    Journal::create(folder, header)
+}
+
+/// Goes on in the journal of an earlier session, with the trial of the number given.
+fn go_on(mut journal: Journal, earlier: &Contents, now: &Header) -> Result<(Journal, u64)> {
+    resume::check_same(&earlier.header, now)?;
+    let sequence = earlier.trials.last().map_or(0, |trial| trial.sequence + 1);
+    journal.resumed(Resumed { started_wall_ns: now.started_wall_ns, sequence })?;
+    Ok((journal, sequence))
+}
+
+/// Describes what is about to happen, and where.
+fn header(work: &Work, platform: &dyn Platform, binaries: &Binaries) -> Result<Header> {
+    Ok(Header {
+        schema: journal::SCHEMA_VERSION,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        plan_sha256: String::new(),
+        seed: work.plan.seed,
+        started_wall_ns: clock::wall_ns(),
+        platform: platform.label(),
+        host: serde_json::to_value(HostFacts::collect())?,
+        domain_cpus: platform.domain_cpus(),
+        notes: platform.notes(),
+        tools_sha256: binaries.sha256.clone(),
+        cells: work.cells.iter().map(Cell::name).collect(),
+        trials: work.order.len() as u64,
+    })
+}
+
+/// Where an execution begins to count.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Start {
+    /// Number of its first trial.
+    pub sequence: u64,
+    /// What earlier sessions brought to an end.
+    pub tally: Tally,
+}
+
+/// Executes the trials in order, each into the journal before the next. An invalid one is repeated
+/// once; both are kept. Ends early, without an error, when the user stops it or the platform is lost.
+pub fn execute(
+    mut lab: Lab<'_>,
+    cells: &[Cell],
+    order: &[Slot],
+    start: Start,
+    journal: &mut Journal,
+    progress: &mut Progress,
+) -> Result<Tally> {
+    let Start { mut sequence, mut tally } = start;
+    for slot in order {
+        let cell = &cells[slot.cell];
+        progress.begin(&cell.name(), slot.repetition);
+        for attempt in slot.attempt..2 {
+            if lab.stop.is_raised() {
+                return Ok(tally);
+            }
+            let place = Place { sequence, repetition: slot.repetition, attempt };
+            let Some(trial) = lab.execute(cell, place) else { return Ok(tally) };
+            sequence += 1;
+            let again = trial.outcome == Outcome::Invalid && attempt == 0;
+            report_trouble(&trial, progress);
+            let outcome = trial.outcome;
+            journal.trial(trial)?;
+            if !again {
+                tally.count(outcome);
+                break;
+            }
+        }
+        progress.advance();
+    }
+    Ok(tally)
+}
+
+/// Tells at once what went wrong; skipped cells are in the report.
+fn report_trouble(trial: &Trial, progress: &Progress) {
+    if let (Outcome::Invalid | Outcome::Failed | Outcome::TimedOut, Some(reason)) =
+        (trial.outcome, &trial.reason)
+    {
+        let stage = trial.stage.as_deref().unwrap_or("trial");
+        progress.say(&format!("{} {} at {stage}: {reason}", trial.cell, trial.outcome.name()));
+    }
+}

@@ -1,0 +1,111 @@
+//! Places that the platform `xen` works with: machines behind SSH, and this one.
+
+use std::{
+    fs::File,
+    os::fd::OwnedFd,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use meter::cpulist::CpuList;
+
+use domain::{
+    Domain, Process, ToolCommand,
+    local::{LocalDomain, LocalProcess, enter},
+    shell::{Said, Shell, run},
+    ssh::{SshDomain, Target},
+};
+use plan::{DomainSpec, PlatformSpec};
+
+/// A domain in which scripts run as well as tools.
+pub trait Place: Domain + Shell {
+    /// Makes sure that it answers.
+    fn ensure_alive(&self) -> Result<()>;
+
+    /// Forgets its connection: it is about to go.
+    fn disconnect(&self);
+
+    /// Starts `script`, which holds something for as long as its standard input is open.
+    fn hold(&self, script: &str) -> Result<Box<dyn Process>>;
+
+    /// The CPUs of its own that tools may use.
+    fn cpus(&self) -> Result<CpuList>;
+}
+
+/// The place of `domain`; a connection is opened by its first use.
+pub fn open(domain: &DomainSpec, platform: &PlatformSpec, binaries: &Path) -> Result<Box<dyn Place>> {
+    let at = domain.at.clone().unwrap_or_default();
+    let Some(host) = at.ssh else {
+        let network = match at.namespace {
+            Some(path) => {
+                let file = File::open(&path).with_context(|| format!("open the namespace {path}"))?;
+                Some(Arc::new(OwnedFd::from(file)))
+            }
+            None => None,
+        };
+        let cpus = CpuList::allowed()?.cpus().to_vec();
+        return Ok(Box::new(Here(LocalDomain { binaries: binaries.to_owned(), cpus, network })));
+    };
+    let config = platform.ssh_config.as_ref().map(Into::into);
+    Ok(Box::new(SshDomain::new(Target { host, config }, binaries.to_owned())))
+}
+
+impl Place for SshDomain {
+    fn ensure_alive(&self) -> Result<()> {
+        Self::ensure_alive(self)
+    }
+
+    fn disconnect(&self) {
+        Self::disconnect(self);
+    }
+
+    fn hold(&self, script: &str) -> Result<Box<dyn Process>> {
+        self.open(script)
+    }
+
+    fn cpus(&self) -> Result<CpuList> {
+        let list = self.ask("cat /sys/devices/system/cpu/online", Duration::from_secs(15))?;
+        list.parse().map_err(anyhow::Error::msg)
+    }
+}
+
+/// This machine, perhaps in another network namespace.
+struct Here(LocalDomain);
+
+impl Domain for Here {
+    fn start(&self, command: &ToolCommand) -> Result<Box<dyn Process>> {
+        self.0.start(command)
+    }
+}
+
+impl Shell for Here {
+    fn script(&self, script: &str, input: &[u8], limit: Duration) -> Result<Said> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        enter(&mut command, self.0.network.as_ref(), &[]);
+        run(&mut command, input, limit)
+    }
+}
+
+impl Place for Here {
+    fn ensure_alive(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn disconnect(&self) {}
+
+    fn hold(&self, script: &str) -> Result<Box<dyn Process>> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        enter(&mut command, self.0.network.as_ref(), &[]);
+        Ok(Box::new(LocalProcess::watch(command.spawn().context("run `sh`")?, "sh")?))
+    }
+
+    fn cpus(&self) -> Result<CpuList> {
+        Ok(CpuList::new(self.0.cpus.iter().copied()))
+    }
+}

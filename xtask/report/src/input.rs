@@ -1,0 +1,133 @@
+//! What a results folder holds: the plan and the journal, and views of them.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+
+use super::number::utc;
+use plan::{Cell, MetricSpec, Plan, ProbeSpec};
+use results::journal::{self, Header, Outcome, Resumed, Trial};
+
+/// A results folder as read.
+pub struct Input {
+    /// The plan as stored.
+    pub plan: Plan,
+    /// The journal's first line.
+    pub header: Header,
+    /// The trials, in the order of execution.
+    pub trials: Vec<Trial>,
+    /// The header's notes, and what reading the folder adds to them.
+    pub notes: Vec<String>,
+}
+
+impl Input {
+    /// Reads `plan.toml` and the journal of `folder`.
+    ///
+    /// # Errors
+    /// When one is missing or can't be read, and when the journal has cells whose probe is not in the plan.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("plan.toml");
+        let text = fs::read_to_string(&path).with_context(|| {
+            format!("read {}; is this a results folder of `cargo xtask matrix`?", path.display())
+        })?;
+        let plan: Plan =
+            toml::from_str(&text).with_context(|| format!("read the plan {}", path.display()))?;
+        let contents = journal::read(folder)?;
+        let mut notes = contents.header.notes.clone();
+        if tools::sha256(text.as_bytes()) != contents.header.plan_sha256 {
+            notes.push(
+                "plan.toml was changed after the matrix ran: names, units and costs may not fit.".into(),
+            );
+        }
+        notes.extend(contents.resumed.iter().map(later_session));
+        let input = Self { plan, header: contents.header, trials: contents.trials, notes };
+        for name in &input.header.cells {
+            let cell = parse(name).with_context(|| format!("{}: bad cell name {name:?}", path.display()))?;
+            let probe = input.plan.probes.get(&cell.probe);
+            let spec = probe.with_context(|| {
+                format!("{}: no probe {:?}, which the journal has", path.display(), cell.probe)
+            })?;
+            spec.metrics
+                .first()
+                .with_context(|| format!("{}: probe {:?} has no metric", path.display(), cell.probe))?;
+        }
+        Ok(input)
+    }
+
+    /// The cells, in the plan's order.
+    pub fn cells(&self) -> impl Iterator<Item = Cell> {
+        self.header.cells.iter().filter_map(|name| parse(name))
+    }
+
+    /// The trials of one cell.
+    pub fn trials_of<'a>(&'a self, cell: &'a str) -> impl Iterator<Item = &'a Trial> {
+        self.trials.iter().filter(move |trial| trial.cell == cell)
+    }
+
+    /// One number per completed trial of a cell, where the probe gave it.
+    pub fn runs(&self, cell: &str, metric: &str) -> Vec<f64> {
+        self.completed(cell).filter_map(|trial| trial.metrics.get(metric).copied()).collect()
+    }
+
+    /// The completed trials of one cell.
+    pub fn completed<'a>(&'a self, cell: &'a str) -> impl Iterator<Item = &'a Trial> {
+        self.trials_of(cell).filter(|trial| trial.outcome == Outcome::Completed)
+    }
+
+    /// The attachment that others are compared with.
+    pub fn baseline(&self) -> Option<&str> {
+        self.plan.attachments.iter().find(|(_, spec)| spec.baseline).map(|(name, _)| name.as_str())
+    }
+
+    /// Of the cells for which `exists` holds, the one to compare `cell` with: the baseline attachment
+    /// under the same load, else without load.
+    pub fn compared_with(&self, cell: &Cell, exists: impl Fn(&str) -> bool) -> Option<String> {
+        let baseline = self.baseline()?;
+        if cell.attachment == baseline {
+            return None;
+        }
+        let idle = self.plan.loads.iter().find(|(_, spec)| spec.parts.is_empty()).map(|(name, _)| name);
+        [Some(&cell.load), idle]
+            .into_iter()
+            .flatten()
+            .map(|load| format!("{}/{baseline}/{load}", cell.probe))
+            .find(|name| exists(name))
+    }
+}
+
+/// The metric that counts a probe's interrupts.
+pub fn interrupts_metric(probe: &ProbeSpec) -> Option<&str> {
+    match &probe.cost {
+        Some(cost) => Some(&cost.interrupts),
+        None => probe.metrics.iter().map(|metric| metric.name.as_str()).find(|name| *name == "interrupts"),
+    }
+}
+
+/// The metric of a probe that a published elapsed time or goodput is about.
+pub fn published_metric(probe: &ProbeSpec) -> Option<&MetricSpec> {
+    let named = |name: &str| probe.metrics.iter().find(|metric| metric.name == name);
+    let main = probe.metrics.first()?;
+    match main.unit.as_str() {
+        "s" | "bits/s" => Some(main),
+        _ => probe
+            .metrics
+            .iter()
+            .find(|metric| metric.unit == "bits/s")
+            .or_else(|| named(&probe.cost.as_ref()?.elapsed)),
+    }
+}
+
+/// What a reader must know of a session that went on with an interrupted matrix.
+fn later_session(resumed: &Resumed) -> String {
+    format!(
+        "The matrix was interrupted: its trials from number {} on were measured in a session that began at {}.",
+        resumed.sequence + 1,
+        utc(resumed.started_wall_ns),
+    )
+}
+
+/// A cell from its name.
+fn parse(name: &str) -> Option<Cell> {
+    let mut words = name.splitn(3, '/').map(str::to_owned);
+    Some(Cell { probe: words.next()?, attachment: words.next()?, load: words.next()? })
+}

@@ -1,0 +1,9 @@
+//! Results: a folder for each matrix with the plan as run and the journal of its trials.
+
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
+pub mod folder;
+pub mod journal;
+mod remaining;
+
+pub use remaining::{is_final, remaining};
