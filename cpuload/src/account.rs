@@ -78,9 +78,9 @@ pub struct Account {
 }
 
 impl Account {
-    /// Opens an account: the time, the thread's CPU clock and the operations so far.
-    pub fn begin(from_ns: u64, cpu_ns: u64, operations: u64) -> Self {
-        Self { from_ns, until_ns: from_ns, cpu_ns, operations, ..Self::default() }
+    /// Opens an account: the time and the thread's CPU clock.
+    pub fn begin(from_ns: u64, cpu_ns: u64) -> Self {
+        Self { from_ns, until_ns: from_ns, cpu_ns, ..Self::default() }
     }
 
     /// Counts one window of the schedule.
@@ -92,11 +92,11 @@ impl Account {
         }
     }
 
-    /// Closes the account.
+    /// Closes the account: the time, the thread's CPU clock and the operations of the measured time.
     pub fn end(&mut self, until_ns: u64, cpu_ns: u64, operations: u64) {
         self.until_ns = until_ns.max(self.from_ns);
         self.cpu_ns = cpu_ns.saturating_sub(self.cpu_ns);
-        self.operations = operations.saturating_sub(self.operations);
+        self.operations = operations;
     }
 
     /// Length of the measured time, in nanoseconds.

@@ -1,12 +1,14 @@
 //! The conductor: sets the workers up, reads their ledgers while they work, and sums up.
 
+use std::mem;
+
 use meter::{
     Result, clock,
     counter::Growth,
-    crew::{self, Gate},
+    runtime::{self, Interval, Measured, Plan},
     session::Session,
     units,
-    usage::{CpuTimes, Usage, UsageMeter},
+    usage::CpuTimes,
 };
 
 use crate::{
@@ -18,13 +20,11 @@ use crate::{
     ledger::Ledger,
     result::{Sample, Summary, WorkerResult, percent},
     schedule::Schedule,
-    worker::{Times, Worker},
+    worker::Worker,
 };
 
-/// Between opening the gate and the common start, so that every worker has arrived at its sleep.
-const HEAD_START_NS: u64 = 500_000;
-/// How often the conductor looks whether it is over.
-const LOOK_NS: u64 = 20_000_000;
+/// What a worker returns: its account, why its work failed, whether it is still on its CPU.
+type Outcome = (Account, Result<()>, bool);
 
 /// Loads the CPUs as `config` says and gives `session` the records.
 ///
@@ -38,8 +38,16 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     let placements = config.placements();
     let ledgers: Vec<Ledger> = placements.iter().map(|_| Ledger::default()).collect();
     let stop = session.stop();
-    let (results, watched) = crew::run(
+    let mut conductor = Conductor::new(config, &ledgers);
+    let plan = Plan {
+        warmup_ns: config.warmup_ns,
+        duration_ns: config.duration_ns,
+        interval_ns: config.interval_ns,
+    };
+    let mut measured = runtime::run(
+        &plan,
         &placements,
+        session,
         |worker| {
             let holder = match (&config.load, worker.placement.cpu) {
                 (Load::Hold { total_percent, .. }, Some(cpu)) => Some(Holder::new(cpu, *total_percent)?),
@@ -49,60 +57,54 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
             config.sched.apply()?;
             Ok((worker, work, holder))
         },
-        |(worker, work, holder), start_ns| {
-            let outcome = Worker {
-                schedule: schedule(&config.load, worker.index),
+        // The first wait is the schedule's own: it ends early by the lateness of a wake-up.
+        |(worker, work, holder), window| {
+            let (account, outcome) = Worker {
+                schedule: schedule(&config.load, worker.index, window.start_ns),
                 holder,
                 work,
                 stop: &stop,
                 ledger: &ledgers[worker.index],
                 operations_left: config.operations.unwrap_or(u64::MAX),
             }
-            .run(times(config, start_ns));
-            (outcome, worker.placement.holds())
+            .run(window);
+            (account, outcome, worker.placement.holds())
         },
-        |gate| conduct(config, session, gate, &ledgers),
+        &mut conductor,
     )?;
 
-    let mut failure = Ok(());
-    let (mut accounts, mut warnings) = (Vec::new(), Vec::new());
-    for (((account, outcome), pin_holds), placement) in results.into_iter().zip(&placements) {
-        if let (false, Some(cpu)) = (pin_holds, placement.cpu) {
+    let (mut failure, mut warnings) = (Ok(()), Vec::new());
+    for ((_, outcome, pin_holds), placement) in measured.outcomes.iter_mut().zip(&placements) {
+        if let (false, Some(cpu)) = (*pin_holds, placement.cpu) {
             warnings.push(format!("the worker of CPU {cpu} was moved away from it"));
         }
-        failure = failure.and(outcome);
-        accounts.push(account);
+        failure = failure.and(mem::replace(outcome, Ok(())));
     }
-    let summary = summary(config, &accounts, watched);
+    let summary = conductor.summary(measured);
     warnings.extend(shortfall(config, &summary, stop.is_raised() || failure.is_err()));
     session.summary(&summary, Vec::new(), warnings)?;
     failure
 }
 
-fn schedule(load: &Load, index: usize) -> Schedule {
-    match load {
-        Load::Cycle { duty_percent, period_ns, .. } => Schedule::cycle(*duty_percent, *period_ns),
+/// The schedule of worker number `index` for a load that begins at `start_ns`.
+fn schedule(load: &Load, index: usize, start_ns: u64) -> Schedule {
+    match *load {
+        Load::Cycle { duty_percent, period_ns, phase_ns } => {
+            // The last multiple of the period in wall-clock time, plus the phase, lies so long before the start;
+            // maybe before the machine's, too.
+            let since_ns = phase_ns.map_or(0, |phase_ns| {
+                let ahead_ns = clock::wall_ns().wrapping_sub(clock::now_ns());
+                let into_period_ns = start_ns.wrapping_add(ahead_ns) % period_ns;
+                (into_period_ns + (period_ns - phase_ns)) % period_ns
+            });
+            Schedule::cycle(duty_percent, period_ns).entered(since_ns)
+        }
         Load::Random { duty_percent, period_ns, seed } => {
-            Schedule::random(*duty_percent, *period_ns, seed.wrapping_add(index as u64))
+            Schedule::random(duty_percent, period_ns, seed.wrapping_add(index as u64))
         }
         // The holder decides how much of each window is busy.
-        Load::Hold { period_ns, .. } => Schedule::cycle(Duty::FULL, *period_ns),
+        Load::Hold { period_ns, .. } => Schedule::cycle(Duty::FULL, period_ns),
     }
-}
-
-/// The times of a run that starts at `start_ns`.
-fn times(config: &Config, start_ns: u64) -> Times {
-    let zero_ns = match config.load {
-        Load::Cycle { period_ns, phase_ns: Some(phase_ns), .. } => {
-            // The last multiple of the period in wall-clock time, plus the phase, before the start.
-            let ahead_ns = clock::wall_ns().wrapping_sub(clock::now_ns());
-            let since_ns = (start_ns.wrapping_add(ahead_ns) % period_ns + period_ns - phase_ns) % period_ns;
-            start_ns - since_ns
-        }
-        _ => start_ns,
-    };
-    let from_ns = start_ns + config.warmup_ns;
-    Times { zero_ns, start_ns, from_ns, until_ns: from_ns + config.duration_ns }
 }
 
 /// Why the load was not what was asked for, if it matters. A run that was stopped owes nothing.
@@ -113,6 +115,12 @@ fn shortfall(config: &Config, summary: &Summary, stopped: bool) -> Vec<String> {
     }
     if config.operations.is_some() && !stopped && summary.workers.iter().any(|worker| !worker.finished) {
         warnings.push("not all operations were done in the time; pass a longer --duration".to_owned());
+    }
+    if summary.demanded_ns > 0 && summary.operations == 0 && !stopped {
+        let demanded = units::duration(summary.demanded_ns as f64);
+        warnings.push(format!(
+            "no operation was done, though {demanded} of CPU time were demanded: pass a longer --period or --duration"
+        ));
     }
     warnings
 }
@@ -134,43 +142,82 @@ fn too_far_off(config: &Config, summary: &Summary, points: f64) -> Option<String
     })
 }
 
-/// What the conductor saw from outside.
-struct Watched {
-    usage: Usage,
+/// The part of the calling thread: reads the ledgers while the workers work.
+struct Conductor<'a> {
+    config: &'a Config,
+    ledgers: &'a [Ledger],
+    operations: Vec<Growth>,
+    cpu_ns: Vec<Growth>,
     rates: Spread,
+    facts: Option<Facts>,
+    idle: Option<Idle>,
     total_load_percent: Option<f64>,
-    facts: Facts,
 }
 
-fn conduct(config: &Config, session: &mut Session<'_>, gate: &Gate, ledgers: &[Ledger]) -> Result<Watched> {
-    let stop = session.stop();
-    let facts = Facts::collect(config.cpus());
-    // A refusal to go has raised the stop flag: the workers then end at once and report nothing done.
-    let start_ns = session.ready_ahead(HEAD_START_NS)?.unwrap_or_else(clock::now_ns);
-    let over = || stop.is_raised() || ledgers.iter().all(Ledger::has_ended);
-    gate.open(start_ns);
-    let Times { from_ns, until_ns, .. } = times(config, start_ns);
-    wait_until(from_ns, over);
-    let usage = UsageMeter::start(config.cpus());
-    let idle = Idle::read(config.cpus());
-    let mut interval = Interval::begin(ledgers, from_ns);
-    let mut rates = Spread::default();
-    if let Some(interval_ns) = config.interval_ns {
-        let mut edge_ns = from_ns + interval_ns;
-        while edge_ns <= until_ns && !over() {
-            wait_until(edge_ns, over);
-            if clock::now_ns() < edge_ns {
-                break;
-            }
-            let sample = interval.sample(ledgers, from_ns);
-            rates.record(sample.operations as f64 / sample.elapsed_s);
-            session.sample(&sample)?;
-            edge_ns += interval_ns;
+impl<'a> Conductor<'a> {
+    fn new(config: &'a Config, ledgers: &'a [Ledger]) -> Self {
+        Self {
+            config,
+            ledgers,
+            operations: vec![Growth::default(); ledgers.len()],
+            cpu_ns: vec![Growth::default(); ledgers.len()],
+            rates: Spread::default(),
+            facts: None,
+            idle: None,
+            total_load_percent: None,
         }
     }
-    wait_until(until_ns, over);
-    let total_load_percent = idle.and_then(|idle| idle.load_percent(config.cpus()));
-    Ok(Watched { usage: usage.read(), rates, total_load_percent, facts })
+
+    fn sample(&mut self, interval: &Interval) -> Sample {
+        let ledgers = self.ledgers.iter();
+        let worker_operations: Vec<u64> = ledgers
+            .clone()
+            .zip(&mut self.operations)
+            .map(|(ledger, growth)| growth.of(ledger.operations.value()))
+            .collect();
+        let received: Option<u64> = ledgers
+            .zip(&mut self.cpu_ns)
+            .map(|(ledger, growth)| ledger.measured_cpu_ns().map(|cpu_ns| growth.of(cpu_ns)))
+            .sum();
+        let worker_ns = interval.elapsed_ns() * self.ledgers.len() as u64;
+        Sample {
+            at_s: interval.at_s(),
+            elapsed_s: interval.elapsed_s(),
+            operations: worker_operations.iter().sum(),
+            duty_percent: received.map(|cpu_ns| percent(cpu_ns, worker_ns)),
+            worker_operations,
+        }
+    }
+}
+
+impl runtime::Conductor<Outcome> for Conductor<'_> {
+    type Sample = Sample;
+
+    fn prepare(&mut self) -> Result<()> {
+        self.facts = Some(Facts::collect(self.config.cpus()));
+        Ok(())
+    }
+
+    fn begin(&mut self, _: u64) -> Result<()> {
+        self.idle = Idle::read(self.config.cpus());
+        Ok(())
+    }
+
+    fn interval(&mut self, interval: &Interval, outcomes: Option<&[Outcome]>) -> Result<Option<Sample>> {
+        if outcomes.is_some() {
+            self.total_load_percent = self.idle.take().and_then(|idle| idle.load_percent(self.config.cpus()));
+        }
+        let sample = self.sample(interval);
+        if interval.is_regular() {
+            self.rates.record(interval.per_second(sample.operations));
+        }
+        Ok(Some(sample))
+    }
+
+    /// What the accounts say: workers whose operations are done end before the time, others with it.
+    fn end_ns(&self, outcomes: &[Outcome], last_ns: u64) -> u64 {
+        outcomes.iter().map(|(account, ..)| account.until_ns).max().unwrap_or(last_ns)
+    }
 }
 
 /// Idle time of the workers' CPUs at one moment.
@@ -196,89 +243,35 @@ impl Idle {
     }
 }
 
-/// Sleeps until that time or until it is over.
-fn wait_until(deadline_ns: u64, over: impl Fn() -> bool) {
-    loop {
-        let now = clock::now_ns();
-        if now >= deadline_ns || over() || clock::sleep_until_ns(deadline_ns.min(now + LOOK_NS)).is_err() {
-            return;
+impl Conductor<'_> {
+    fn summary(self, measured: Measured<Outcome>) -> Summary {
+        let (elapsed_s, usage) = (measured.elapsed_s(), measured.usage);
+        let accounts: Vec<Account> = measured.outcomes.into_iter().map(|(account, ..)| account).collect();
+        let (cpu_facts, temperatures) = self.facts.map(Facts::compare).unwrap_or_default();
+        let sum = |of: fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>();
+        let worker_ns = sum(Account::elapsed_ns);
+        let operations = sum(|account| account.operations);
+        Summary {
+            elapsed_s,
+            target_duty_percent: percent(sum(|account| account.demanded_ns), worker_ns),
+            duty_percent: percent(sum(|account| account.cpu_ns), worker_ns),
+            operations,
+            operations_per_s: if elapsed_s > 0.0 { operations as f64 / elapsed_s } else { 0.0 },
+            demanded_ns: sum(|account| account.demanded_ns),
+            cpu_ns: sum(|account| account.cpu_ns),
+            workers: self
+                .config
+                .placements()
+                .iter()
+                .zip(&accounts)
+                .map(|(placement, account)| WorkerResult::new(placement.cpu, account))
+                .collect(),
+            interval_operations_per_s: self.config.interval_ns.and(self.rates.figures()),
+            steal_percent: usage.steal_ns.map(|steal_ns| percent(steal_ns, worker_ns)),
+            usage,
+            total_load_percent: self.total_load_percent,
+            cpu_facts,
+            temperatures,
         }
-    }
-}
-
-/// The readings at the last interval edge.
-struct Interval {
-    at_ns: u64,
-    operations: Vec<Growth>,
-    cpu_ns: Vec<Option<u64>>,
-}
-
-impl Interval {
-    fn begin(ledgers: &[Ledger], from_ns: u64) -> Self {
-        let grown = |ledger: &Ledger| {
-            let mut growth = Growth::default();
-            growth.of(ledger.operations.value());
-            growth
-        };
-        Self {
-            at_ns: from_ns.max(clock::now_ns()),
-            operations: ledgers.iter().map(grown).collect(),
-            cpu_ns: ledgers.iter().map(Ledger::cpu_ns).collect(),
-        }
-    }
-
-    fn sample(&mut self, ledgers: &[Ledger], from_ns: u64) -> Sample {
-        let now = clock::now_ns();
-        let elapsed_ns = now - self.at_ns;
-        let worker_operations: Vec<u64> = ledgers
-            .iter()
-            .zip(&mut self.operations)
-            .map(|(ledger, growth)| growth.of(ledger.operations.value()))
-            .collect();
-        let cpu_ns: Vec<Option<u64>> = ledgers.iter().map(Ledger::cpu_ns).collect();
-        let received: Option<u64> = cpu_ns
-            .iter()
-            .zip(&self.cpu_ns)
-            .map(|(now, before)| now.zip(*before).map(|(now, before)| now - before))
-            .sum();
-        self.at_ns = now;
-        self.cpu_ns = cpu_ns;
-        Sample {
-            at_s: (now - from_ns) as f64 / 1e9,
-            elapsed_s: elapsed_ns as f64 / 1e9,
-            operations: worker_operations.iter().sum(),
-            duty_percent: received.map(|cpu_ns| percent(cpu_ns, elapsed_ns * ledgers.len() as u64)),
-            worker_operations,
-        }
-    }
-}
-
-fn summary(config: &Config, accounts: &[Account], watched: Watched) -> Summary {
-    let (cpu_facts, temperatures) = watched.facts.compare();
-    let sum = |of: fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>();
-    let elapsed_ns = accounts.iter().map(Account::elapsed_ns).max().unwrap_or(0);
-    let elapsed_s = elapsed_ns as f64 / 1e9;
-    let worker_ns = sum(Account::elapsed_ns);
-    let operations = sum(|account| account.operations);
-    Summary {
-        elapsed_s,
-        target_duty_percent: percent(sum(|account| account.demanded_ns), worker_ns),
-        duty_percent: percent(sum(|account| account.cpu_ns), worker_ns),
-        operations,
-        operations_per_s: if elapsed_s > 0.0 { operations as f64 / elapsed_s } else { 0.0 },
-        demanded_ns: sum(|account| account.demanded_ns),
-        cpu_ns: sum(|account| account.cpu_ns),
-        workers: config
-            .placements()
-            .iter()
-            .zip(accounts)
-            .map(|(placement, account)| WorkerResult::new(placement.cpu, account))
-            .collect(),
-        interval_operations_per_s: watched.rates.figures(),
-        steal_percent: watched.usage.steal_ns.map(|steal_ns| percent(steal_ns, worker_ns)),
-        usage: watched.usage,
-        total_load_percent: watched.total_load_percent,
-        cpu_facts,
-        temperatures,
     }
 }

@@ -12,12 +12,17 @@ use crate::sys;
 /// One worker's account. The worker alone writes it.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Operations done since the worker began, warm-up included.
+    /// Operations done in the measured time.
     pub operations: Counter,
+    /// Operations done before, in the warm-up.
+    pub warmup_operations: Counter,
     /// The worker's CPU clock; 0 until it has begun.
     cpu_clock: AtomicI32,
     /// That of a second thread that works for it; 0 where there is none.
     helper_clock: AtomicI32,
+    /// Its CPU time when the measured time began.
+    cpu_begin_ns: AtomicU64,
+    measures: AtomicBool,
     /// Its CPU time when it ended.
     final_cpu_ns: AtomicU64,
     ended: AtomicBool,
@@ -30,6 +35,12 @@ impl Ledger {
         self.cpu_clock.store(sys::own_cpu_clock(), Relaxed);
     }
 
+    /// The measured time begins, after that much CPU time.
+    pub fn begin(&self, cpu_ns: u64) {
+        self.cpu_begin_ns.store(cpu_ns, Relaxed);
+        self.measures.store(true, Release);
+    }
+
     /// The worker has ended after that much CPU time: nothing of it changes any more.
     pub fn close(&self, cpu_ns: u64) {
         self.final_cpu_ns.store(cpu_ns, Relaxed);
@@ -37,12 +48,18 @@ impl Ledger {
     }
 
     /// Whether the worker has ended.
-    pub fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.ended.load(Acquire)
     }
 
+    /// CPU time of the worker in the measured time so far, in nanoseconds; `None` before that began for it.
+    pub fn measured_cpu_ns(&self) -> Option<u64> {
+        let begin_ns = self.measures.load(Acquire).then(|| self.cpu_begin_ns.load(Relaxed))?;
+        self.cpu_ns().map(|cpu_ns| cpu_ns.saturating_sub(begin_ns))
+    }
+
     /// CPU time of the worker so far, in nanoseconds; `None` before it began.
-    pub fn cpu_ns(&self) -> Option<u64> {
+    fn cpu_ns(&self) -> Option<u64> {
         let at_its_end = || self.has_ended().then(|| self.final_cpu_ns.load(Relaxed));
         // Its thread may go while its clock is read; then it has ended by now.
         at_its_end().or_else(|| self.running_cpu_ns()).or_else(at_its_end)
@@ -72,9 +89,11 @@ mod tests {
             scope.spawn(|| {
                 ledger.open(None);
                 assert!(ledger.cpu_ns().is_some());
+                assert_eq!(ledger.measured_cpu_ns(), None, "a warm-up");
+                ledger.begin(70);
                 ledger.close(77);
             });
         });
-        assert_eq!(ledger.cpu_ns(), Some(77));
+        assert_eq!((ledger.cpu_ns(), ledger.measured_cpu_ns()), (Some(77), Some(7)));
     }
 }

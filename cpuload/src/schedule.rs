@@ -17,13 +17,19 @@ pub struct Window {
 }
 
 impl Window {
-    /// The window at `zero_ns`, without what lies before `start_ns`.
+    /// The same window, with times of a clock on which the schedule's zero is `start_ns`.
     #[must_use]
-    pub fn placed(self, zero_ns: u64, start_ns: u64) -> Self {
-        let (begin_ns, end_ns) = (zero_ns + self.begin_ns, zero_ns.saturating_add(self.end_ns));
-        let busy_until_ns = begin_ns.saturating_add(self.busy_ns);
-        let begin_ns = begin_ns.max(start_ns);
-        Self { begin_ns, busy_ns: busy_until_ns.saturating_sub(begin_ns), end_ns: end_ns.max(begin_ns) }
+    pub fn placed(self, start_ns: u64) -> Self {
+        let at = |ns: u64| start_ns.saturating_add(ns);
+        Self { begin_ns: at(self.begin_ns), busy_ns: self.busy_ns, end_ns: at(self.end_ns) }
+    }
+
+    /// What of it lies `since_ns` after the schedule's zero and later, as seen from there.
+    fn cut(self, since_ns: u64) -> Self {
+        let begin_ns = self.begin_ns.saturating_sub(since_ns);
+        let busy_until_ns = self.begin_ns.saturating_add(self.busy_ns).saturating_sub(since_ns);
+        let end_ns = self.end_ns.saturating_sub(since_ns);
+        Self { begin_ns, busy_ns: busy_until_ns.saturating_sub(begin_ns), end_ns }
     }
 
     /// What of it lies before `at_ns` and what from there on.
@@ -51,6 +57,8 @@ impl Window {
 #[derive(Clone, Debug)]
 pub struct Schedule {
     at_ns: u64,
+    /// What of the first windows lies before the schedule's zero.
+    cut_ns: u64,
     kind: Kind,
 }
 
@@ -65,7 +73,7 @@ impl Schedule {
     /// by less than a nanosecond.
     #[must_use]
     pub fn cycle(duty: Duty, period_ns: u64) -> Self {
-        Self { at_ns: 0, kind: Kind::Cycle { duty, period_ns, number: 0 } }
+        Self { at_ns: 0, cut_ns: 0, kind: Kind::Cycle { duty, period_ns, number: 0 } }
     }
 
     /// Busy and idle times of random length, exponential and independent, with means of `duty` and the
@@ -78,11 +86,26 @@ impl Schedule {
             mean_busy_ns,
             mean_idle_ns: period_ns as f64 - mean_busy_ns,
         };
-        Self { at_ns: 0, kind }
+        Self { at_ns: 0, cut_ns: 0, kind }
+    }
+
+    /// The same schedule, entered `since_ns` after its first window began.
+    #[must_use]
+    pub fn entered(self, since_ns: u64) -> Self {
+        Self { cut_ns: since_ns, ..self }
     }
 
     /// Takes the next window.
     pub fn take(&mut self) -> Window {
+        loop {
+            let window = self.take_whole();
+            if window.end_ns > self.cut_ns {
+                return window.cut(self.cut_ns);
+            }
+        }
+    }
+
+    fn take_whole(&mut self) -> Window {
         let begin_ns = self.at_ns;
         let (busy_ns, length_ns) = match &mut self.kind {
             Kind::Cycle { duty, period_ns, number } => {
@@ -125,11 +148,26 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_before_the_start_is_cut_off() {
-        let window = Window { begin_ns: 0, busy_ns: 50, end_ns: 100 };
-        assert_eq!(window.placed(1000, 1020), Window { begin_ns: 1020, busy_ns: 30, end_ns: 1100 });
-        assert_eq!(window.placed(1000, 1060), Window { begin_ns: 1060, busy_ns: 0, end_ns: 1100 });
-        assert_eq!(window.placed(1000, 900), Window { begin_ns: 1000, busy_ns: 50, end_ns: 1100 });
+    fn a_schedule_can_be_entered_within_a_window() {
+        let windows = |since_ns| {
+            let mut schedule = Schedule::cycle("50".parse().unwrap(), 100).entered(since_ns);
+            [schedule.take(), schedule.take()].map(|window| window.placed(1000))
+        };
+        let next = |begin_ns| Window { begin_ns, busy_ns: 50, end_ns: begin_ns + 100 };
+        assert_eq!(windows(0), [next(1000), next(1100)]);
+        assert_eq!(windows(20), [Window { begin_ns: 1000, busy_ns: 30, end_ns: 1080 }, next(1080)]);
+        assert_eq!(windows(60), [Window { begin_ns: 1000, busy_ns: 0, end_ns: 1040 }, next(1040)]);
+        assert_eq!(windows(220)[0], Window { begin_ns: 1000, busy_ns: 30, end_ns: 1080 });
+    }
+
+    #[test]
+    fn a_window_that_began_before_the_machine_did_is_entered_where_it_is() {
+        // 50 years into a period of a century, on a machine that was started 5 s ago.
+        let year_ns = 365 * 86_400_000_000_000;
+        let mut schedule = Schedule::cycle(Duty::FULL, 100 * year_ns).entered(50 * year_ns);
+        let window = schedule.take().placed(5_000_000_000);
+        assert!(window.is_full());
+        assert_eq!((window.begin_ns, window.end_ns), (5_000_000_000, 50 * year_ns + 5_000_000_000));
     }
 
     #[test]

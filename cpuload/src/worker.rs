@@ -6,7 +6,7 @@
 //! others took — is carried into the next window, up to a window's length, so that errors cancel
 //! instead of adding up. What can't be had that way is missing load, and the account shows it.
 
-use meter::{Result, clock, control::Stop};
+use meter::{Result, clock, control::Stop, counter::Counter, runtime::Window as Times};
 
 use crate::{
     account::Account,
@@ -38,19 +38,6 @@ pub struct Worker<'a> {
     pub operations_left: u64,
 }
 
-/// The times of one run, CLOCK_MONOTONIC, ascending.
-#[derive(Clone, Copy, Debug)]
-pub struct Times {
-    /// Zero of the schedule.
-    pub zero_ns: u64,
-    /// Begin of the load.
-    pub start_ns: u64,
-    /// Begin of the account: the end of the warm-up.
-    pub from_ns: u64,
-    /// End of both.
-    pub until_ns: u64,
-}
-
 /// The state that goes from one window to the next.
 struct Course {
     /// Time owed to (positive) or by (negative) the next window.
@@ -64,6 +51,8 @@ struct Course {
     /// CPU time that a wake-up costs, smoothed: windows shorter than that are not worth one.
     overhead_ns: u64,
     account: Account,
+    /// Whether the measured time has not begun.
+    warming: bool,
 }
 
 impl Worker<'_> {
@@ -71,22 +60,27 @@ impl Worker<'_> {
     /// fails; the account then tells how far it came, beside the error.
     pub fn run(mut self, times: Times) -> (Account, Result<()>) {
         self.ledger.open(self.work.helper_clock());
-        let cpu_mark_ns = self.cpu_ns();
-        let account = Account::begin(times.from_ns, cpu_mark_ns, 0);
-        let mut course =
-            Course { carry_ns: 0, cpu_mark_ns, ended_ns: 0, lateness_ns: 0, overhead_ns: 0, account };
         let (operations, until_ns) = (self.operations_left, times.until_ns);
-        let mut warming = times.from_ns > times.start_ns;
+        let warming = times.from_ns > times.start_ns;
+        let mut course = Course {
+            carry_ns: 0,
+            cpu_mark_ns: self.cpu_ns(),
+            ended_ns: 0,
+            lateness_ns: 0,
+            overhead_ns: 0,
+            account: self.account_from(times.from_ns, !warming),
+            warming,
+        };
         if warming {
             self.operations_left = u64::MAX;
         }
         let mut outcome = Ok(());
         while outcome.is_ok() && !self.is_over() {
-            let window = self.schedule.take().placed(times.zero_ns, times.start_ns);
+            let window = self.schedule.take().placed(times.start_ns);
             if window.begin_ns >= until_ns {
                 break;
             }
-            if !warming {
+            if !course.warming {
                 outcome = self.window(&mut course, window, until_ns);
                 continue;
             }
@@ -96,18 +90,18 @@ impl Worker<'_> {
                 outcome = self.window(&mut course, before, until_ns);
             }
             if let (Ok(()), false, Some(window)) = (&outcome, self.is_over(), from_there) {
-                warming = false;
+                course.warming = false;
                 self.operations_left = operations;
-                course.account = self.account_from(window.begin_ns);
+                course.account = self.account_from(window.begin_ns, true);
                 outcome = self.window(&mut course, window, until_ns);
             }
         }
         if outcome.is_ok() && !self.is_over() {
             self.sleep_until(until_ns);
         }
-        if warming {
+        if course.warming {
             // Nothing was measured.
-            course.account = self.account_from(times.from_ns);
+            course.account = self.account_from(times.from_ns, true);
         }
         let (ended_ns, cpu_ns) = (clock::now_ns().min(until_ns), self.cpu_ns());
         course.account.end(ended_ns, cpu_ns, self.ledger.operations.value());
@@ -116,9 +110,13 @@ impl Worker<'_> {
         (course.account, outcome)
     }
 
-    /// An account that begins there, with what was done until now left out.
-    fn account_from(&self, from_ns: u64) -> Account {
-        Account::begin(from_ns, self.cpu_ns(), self.ledger.operations.value())
+    /// An account that begins there, with what was done until now left out; told where it is the measured one.
+    fn account_from(&self, from_ns: u64, measured: bool) -> Account {
+        let cpu_ns = self.cpu_ns();
+        if measured {
+            self.ledger.begin(cpu_ns);
+        }
+        Account::begin(from_ns, cpu_ns)
     }
 
     fn is_over(&self) -> bool {
@@ -135,9 +133,14 @@ impl Worker<'_> {
     fn window(&mut self, course: &mut Course, mut window: Window, until_ns: u64) -> Result<()> {
         let limit_ns = window.end_ns.min(until_ns);
         let length_ns = limit_ns - window.begin_ns;
-        if let Some(holder) = &mut self.holder {
+        if self.holder.is_some() {
             // The total that it follows contains every error of the windows before already.
             course.carry_ns = 0;
+            // What is missing is asked for when the window begins: idle time before a start that lies ahead
+            // would else count as idle time of the window.
+            self.sleep_until(window.begin_ns);
+        }
+        if let Some(holder) = &mut self.holder {
             let now = clock::now_ns().max(window.begin_ns);
             window.busy_ns = holder.missing_ns(now, limit_ns).min(length_ns);
         }
@@ -169,7 +172,9 @@ impl Worker<'_> {
         let mut outcome = Ok(());
         while outcome.is_ok() && now < limit_ns && !self.is_over() && (received_ns as i64) < owed_ns {
             let missing_ns = owed_ns as u64 - received_ns;
-            (now, outcome) = self.work_until(now.saturating_add(missing_ns).min(limit_ns));
+            let ledger = self.ledger;
+            let counter = if course.warming { &ledger.warmup_operations } else { &ledger.operations };
+            (now, outcome) = self.work_until(now.saturating_add(missing_ns).min(limit_ns), counter);
             received_ns = self.cpu_ns().saturating_sub(course.cpu_mark_ns);
         }
         let worked_from_ns = if went_on { course.cpu_mark_ns } else { cpu_begin_ns };
@@ -215,8 +220,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Works until that time and gives the time when it stopped.
-    fn work_until(&mut self, end_ns: u64) -> (u64, Result<()>) {
+    /// Works until that time, counts the operations and gives the time when it stopped.
+    fn work_until(&mut self, end_ns: u64, counter: &Counter) -> (u64, Result<()>) {
         let slice = self.work.slice();
         let mut now = clock::now_ns();
         while now < end_ns && !self.is_over() {
@@ -225,7 +230,7 @@ impl Worker<'_> {
                 return (clock::now_ns(), Err(error));
             }
             self.operations_left -= operations;
-            self.ledger.operations.add(operations);
+            counter.add(operations);
             now = clock::now_ns();
         }
         (now, Ok(()))
@@ -257,8 +262,7 @@ mod tests {
         };
         let start_ns = clock::now_ns() + 1_000_000;
         let until_ns = start_ns + length_ns;
-        let (account, outcome) =
-            worker.run(Times { zero_ns: start_ns, start_ns, from_ns: start_ns, until_ns });
+        let (account, outcome) = worker.run(Times { start_ns, from_ns: start_ns, until_ns });
         outcome.unwrap();
         account
     }
@@ -287,8 +291,7 @@ mod tests {
             Worker { schedule, holder: None, work, stop: &stop, ledger: &ledger, operations_left: u64::MAX };
         let start_ns = clock::now_ns();
         let until_ns = start_ns + 3_600_000_000_000;
-        let (account, outcome) =
-            worker.run(Times { zero_ns: start_ns, start_ns, from_ns: start_ns, until_ns });
+        let (account, outcome) = worker.run(Times { start_ns, from_ns: start_ns, until_ns });
         assert!(outcome.is_err());
         assert!(account.demanded_ns <= account.elapsed_ns(), "{} ns", account.demanded_ns);
     }
@@ -306,8 +309,7 @@ mod tests {
         };
         let start_ns = clock::now_ns() + 1_000_000;
         let from_ns = start_ns + 80_000_000;
-        let (account, outcome) =
-            worker.run(Times { zero_ns: start_ns, start_ns, from_ns, until_ns: from_ns + 70_000_000 });
+        let (account, outcome) = worker.run(Times { start_ns, from_ns, until_ns: from_ns + 70_000_000 });
         outcome.unwrap();
         assert_eq!((account.elapsed_ns(), account.demanded_ns), (70_000_000, 20_000_000));
     }
@@ -327,12 +329,12 @@ mod tests {
         let from_ns = start_ns + 3_600_000_000_000;
         let (account, _) = thread::scope(|scope| {
             scope.spawn(|| {
-                while ledger.operations.value() == 0 {
+                while ledger.warmup_operations.value() == 0 {
                     thread::yield_now();
                 }
                 stop.raise();
             });
-            worker.run(Times { zero_ns: start_ns, start_ns, from_ns, until_ns: from_ns + 1_000_000 })
+            worker.run(Times { start_ns, from_ns, until_ns: from_ns + 1_000_000 })
         });
         assert_eq!((account.operations, account.elapsed_ns(), account.finished), (0, 0, false));
     }
