@@ -87,6 +87,10 @@ pub(crate) struct ReadArgs {
     #[arg(long)]
     pub create: bool,
 
+    /// Do not object to holes and unwritten extents, which are read without the disk
+    #[arg(long)]
+    pub allow_holes: bool,
+
     /// Compare with what `write --verifiable` (or --create) of the same --seed left there
     #[arg(long)]
     pub verify: bool,

@@ -12,11 +12,12 @@ use meter::{
 
 use crate::{
     config::{Config, Mode},
+    doubts::Doubts,
     filling,
     inspect::folder_of,
     intervals::Intervals,
     latencies::{Collector, Recorder},
-    outcome::{Amount, Sample, Verification},
+    outcome::{Amount, Sample, Summary, Verification},
     setup::Granted,
     stage::Stage,
     target::Target,
@@ -46,6 +47,8 @@ pub struct Conductor<'a> {
     pub log: Option<HistogramLog>,
     /// What the kernel granted of the ring.
     pub granted: Option<Granted>,
+    /// What is known about the target from the beginning.
+    pub doubts: Doubts,
 }
 
 /// Sends the workers home when the conductor leaves, whichever way.
@@ -75,7 +78,8 @@ impl Conductor<'_> {
         let stop = session.stop();
         let mut totals = Totals::new(self.config);
         let mut notes = self.notes();
-        let mut warnings = Vec::new();
+        notes.append(&mut self.doubts.notes);
+        let mut warnings = std::mem::take(&mut self.doubts.warnings);
         let mut failure = None;
         for run in 0..self.config.runs {
             if !go || stop.is_raised() || failure.is_some() {
@@ -131,11 +135,11 @@ impl Conductor<'_> {
             Waiter { margin_ns: 0 }.until(clock::now_ns() + self.config.settle_ns, stop);
         }
         self.precondition(run, stop, notes)?;
-        self.target.prepare_run(self.config, self.workload.region, run, stop)?;
+        self.target.prepare_run(self.config, self.workload.region, run == 0, stop)?;
         if self.config.warmup_ns > 0 && !stop.is_raised() {
             let warmup = self.workload.unbounded();
             self.perform(warmup.orders(self.config, run, Some(self.config.warmup_ns)))?;
-            self.target.prepare_run(self.config, self.workload.region, run, stop)?;
+            self.target.prepare_run(self.config, self.workload.region, false, stop)?;
         }
         Ok(())
     }
@@ -290,7 +294,10 @@ impl Conductor<'_> {
         if self.config.steady_state && !totals.steady_state().reached {
             warnings.push(format!("no steady state within {} rounds", totals.steady_state().rounds));
         }
-        let summary = totals.summary(self.config, self.granted.take());
+        let summary = Summary {
+            holes_bytes: self.doubts.holes_bytes,
+            ..totals.summary(self.config, self.granted.take())
+        };
         if !self.config.require.is_empty() {
             let value = serde_json::to_value(&summary)
                 .map_err(|error| Error::failed(format!("look up --require: {error}")))?;

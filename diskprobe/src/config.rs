@@ -107,6 +107,8 @@ pub struct WriteMode {
 pub struct ReadMode {
     /// Whether a missing file is created and filled first.
     pub create: bool,
+    /// Whether holes and extents that were never written may be among what is read.
+    pub allow_holes: bool,
     /// Whether blocks are compared with what a `write --verifiable` of the same seed left there.
     pub verify: bool,
     /// Whether a file that this program creates stays.

@@ -13,8 +13,9 @@ use std::{
 use meter::{Error, Result};
 
 use crate::{
-    disk::{DeviceNumber, read_line},
+    mounts::Mount,
     signature,
+    sysfs::{DeviceNumber, entries, read_line},
 };
 
 /// Refuses a device that is in use or read-only; and one with partitions, a signature or data unless
@@ -53,7 +54,7 @@ fn in_use(device: DeviceNumber) -> Option<String> {
     let folder = device.folder();
     let parts = partitions(&folder);
     let mut numbers = vec![device];
-    numbers.extend(parts.iter().filter_map(|part| number_of(part)));
+    numbers.extend(parts.iter().filter_map(|part| DeviceNumber::of_folder(part)));
     let mounted = numbers.iter().find_map(|number| mount_point(*number));
     if let Some(place) = mounted {
         return Some(format!("is mounted on {place}"));
@@ -62,22 +63,16 @@ fn in_use(device: DeviceNumber) -> Option<String> {
         return Some(format!("is swap ({swap})"));
     }
     let holders: Vec<PathBuf> =
-        std::iter::once(&folder).chain(&parts).flat_map(|folder| entries(&folder.join("holders"))).collect();
+        std::iter::once(&folder).chain(&parts).flat_map(|folder| entries(folder.join("holders"))).collect();
     (!holders.is_empty()).then(|| format!("is held by {}", names(&holders)))
 }
 
 /// Where a device is mounted, as far as this process's mount namespace shows.
 fn mount_point(device: DeviceNumber) -> Option<String> {
-    let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let number = format!("{}:{}", device.major, device.minor);
-    table.lines().find_map(|line| {
-        let (mount, source) = line.split_once(" - ")?;
-        let mut fields = mount.split(' ');
-        let by_number = fields.nth(2) == Some(number.as_str());
-        // Btrfs mounts bear an anonymous number; their source is the device's name.
-        let by_source = || source.split(' ').nth(1).and_then(device_number) == Some(device);
-        (by_number || by_source()).then(|| fields.nth(1).unwrap_or("?").to_owned())
-    })
+    let mounts = Mount::all().ok()?;
+    // Btrfs mounts bear an anonymous number; their source is the device's name.
+    let holds = |mount: &&Mount| mount.device == device || device_number(&mount.source) == Some(device);
+    mounts.iter().find(holds).map(|mount| mount.place.display().to_string())
 }
 
 /// The number of the block device at `path`, if that is one.
@@ -98,14 +93,6 @@ fn swap_on(devices: &[DeviceNumber]) -> Option<String> {
 /// Folders of a disk's partitions in sysfs.
 fn partitions(folder: &Path) -> Vec<PathBuf> {
     entries(folder).into_iter().filter(|entry| entry.join("partition").exists()).collect()
-}
-
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-}
-
-fn number_of(folder: &Path) -> Option<DeviceNumber> {
-    DeviceNumber::parse(&read_line(folder.join("dev"))?)
 }
 
 fn names(paths: &[PathBuf]) -> String {

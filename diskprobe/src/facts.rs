@@ -8,7 +8,12 @@ use std::{
 use meter::units::Bytes;
 use serde::Serialize;
 
-use crate::disk::{self, DeviceNumber, read_line, read_number};
+use crate::{
+    direct::{self, AlignmentSource},
+    disk::{self, Devices},
+    mounts::Mount,
+    sysfs::{read_line, read_number},
+};
 
 /// What the target is and what lies under it. A fact that the machine hides is `null`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -22,7 +27,9 @@ pub struct Facts {
     pub file_system: Option<String>,
     /// What O_DIRECT requires offsets and lengths to be multiples of, in bytes.
     pub alignment_bytes: u32,
-    /// The disk, as sysfs calls it.
+    /// Who says so.
+    pub alignment_source: AlignmentSource,
+    /// The disk, as sysfs calls it. Of a file system on several all are named; what follows is the first one's.
     pub disk: Option<String>,
     /// Its model.
     pub model: Option<String>,
@@ -49,23 +56,23 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Facts of `kind` and `size_bytes` at `path` (or the folder that will hold it), which lies on `device`.
+    /// Facts of `kind` and `size_bytes` at `path` (or the folder that will hold it), which lies on `devices`.
     #[must_use]
-    pub fn collect(
-        kind: &str,
-        size_bytes: Option<u64>,
-        path: &Path,
-        device: &Result<DeviceNumber, String>,
-    ) -> Self {
-        let disk = device.as_ref().ok().and_then(|device| disk::whole_disk(*device));
-        let mut facts = disk.as_deref().map(of_disk).unwrap_or_default();
+    pub fn collect(kind: &str, size_bytes: Option<u64>, path: &Path, devices: &Devices) -> Self {
+        let devices = devices.as_deref().unwrap_or_default();
+        let disks: Vec<PathBuf> = devices.iter().filter_map(|device| disk::whole_disk(*device)).collect();
+        let mut facts = disks.first().map(|disk| of_disk(disk)).unwrap_or_default();
+        let names: Vec<_> = disks.iter().filter_map(|disk| disk.file_name()?.to_str()).collect();
+        facts.disk = (!names.is_empty()).then(|| names.join(", "));
         facts.kind = kind.to_owned();
         facts.size_bytes = size_bytes;
         let in_file_system = kind.ends_with("file");
-        facts.file_system = in_file_system.then(|| file_system(path)).flatten();
-        let of_file = in_file_system.then(|| direct_alignment(path)).flatten();
+        if in_file_system {
+            facts.file_system = Mount::of(path).ok().flatten().map(|mount| mount.kind);
+        }
         let logical = facts.logical_block_bytes.and_then(|bytes| u32::try_from(bytes).ok());
-        facts.alignment_bytes = of_file.or(logical).unwrap_or(512).max(512);
+        (facts.alignment_bytes, facts.alignment_source) =
+            direct::alignment(path, facts.file_system.as_deref(), logical);
         facts
     }
 }
@@ -80,7 +87,6 @@ fn of_disk(disk: &Path) -> Facts {
         bracketed.map_or(list.clone(), |(name, _)| name.to_owned())
     });
     Facts {
-        disk: disk.file_name().map(|name| name.to_string_lossy().into_owned()),
         model: read_line(disk.join("device/model")),
         scheduler: chosen,
         rotational: number("rotational").map(|flag| flag != 0),
@@ -94,28 +100,6 @@ fn of_disk(disk: &Path) -> Facts {
         discard: number("discard_max_bytes").map(|bytes| bytes > 0),
         ..Facts::default()
     }
-}
-
-/// Type of the file system at `path`: the mount that is its nearest ancestor.
-fn file_system(path: &Path) -> Option<String> {
-    let path = path.canonicalize().ok()?;
-    let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let mounts = table.lines().filter_map(|line| {
-        let (mount, source) = line.split_once(" - ")?;
-        // mountinfo writes spaces as \040; such a mount is not found, rather than taken for another.
-        let place = PathBuf::from(mount.split(' ').nth(4)?);
-        path.starts_with(&place).then(|| (place, source.split(' ').next().map(str::to_owned)))
-    });
-    // The last of the longest: a later mount covers an earlier one on the same place.
-    mounts.max_by_key(|(place, _)| place.as_os_str().len())?.1
-}
-
-/// What the file system requires of O_DIRECT (statx(2), STATX_DIOALIGN, Linux 6.1).
-fn direct_alignment(path: &Path) -> Option<u32> {
-    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-    let found = statx(CWD, path, AtFlags::empty(), StatxFlags::DIOALIGN).ok()?;
-    let known = found.stx_mask & StatxFlags::DIOALIGN.bits() != 0;
-    Some(found.stx_dio_offset_align).filter(|alignment| known && *alignment > 0)
 }
 
 impl fmt::Display for Facts {
@@ -145,7 +129,7 @@ mod tests {
     fn a_file_here_has_a_file_system_and_an_alignment() {
         let path = std::env::current_exe().unwrap();
         let metadata = fs::metadata(&path).unwrap();
-        let facts = Facts::collect("file", Some(metadata.len()), &path, &disk::device_of(&path, &metadata));
+        let facts = Facts::collect("file", Some(metadata.len()), &path, &disk::devices_of(&path, &metadata));
         assert!(facts.file_system.is_some());
         assert!(facts.alignment_bytes.is_power_of_two());
     }

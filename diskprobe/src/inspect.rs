@@ -12,9 +12,10 @@ use meter::{Error, ErrorKind, Result};
 use crate::{
     config::{Config, EngineKind, Existing, Mode, WriteMode},
     device,
-    disk::{self, DeviceNumber, read_number},
+    disk::{self, Devices},
     facts::Facts,
     nvme::Namespace,
+    sysfs::{DeviceNumber, read_number},
 };
 
 /// What stands at the path.
@@ -72,8 +73,8 @@ pub struct Seen {
     pub found: Found,
     /// What a result on it depends on.
     pub facts: Facts,
-    /// The block device under it, or why there is none.
-    pub device: std::result::Result<DeviceNumber, String>,
+    /// The block devices under it, or why there are none.
+    pub devices: Devices,
     /// Which file it is, where something stands there.
     pub identity: Option<FileIdentity>,
 }
@@ -136,12 +137,12 @@ fn existing(config: &Config, path: &Path, metadata: &Metadata) -> Result<Seen> {
             )));
         }
     };
-    let device = match found {
-        Found::Namespace(namespace) => Ok(namespace.device),
-        _ => disk::device_of(path, metadata),
+    let devices = match found {
+        Found::Namespace(namespace) => Ok(vec![namespace.device]),
+        _ => disk::devices_of(path, metadata),
     };
-    let facts = Facts::collect(found.name(), Some(found.size()), path, &device);
-    Ok(Seen { found, facts, device, identity: Some(FileIdentity::of(metadata)) })
+    let facts = Facts::collect(found.name(), Some(found.size()), path, &devices);
+    Ok(Seen { found, facts, devices, identity: Some(FileIdentity::of(metadata)) })
 }
 
 fn missing(config: &Config, path: &Path) -> Result<Seen> {
@@ -177,9 +178,9 @@ fn missing(config: &Config, path: &Path) -> Result<Seen> {
     if !metadata.is_dir() {
         return Err(Error::bad_arguments(format!("{} is not a folder", folder.display())));
     }
-    let device = disk::device_of(folder, &metadata);
-    let facts = Facts::collect(Found::Nothing.name(), None, folder, &device);
-    Ok(Seen { found: Found::Nothing, facts, device, identity: None })
+    let devices = disk::devices_of(folder, &metadata);
+    let facts = Facts::collect(Found::Nothing.name(), None, folder, &devices);
+    Ok(Seen { found: Found::Nothing, facts, devices, identity: None })
 }
 
 /// Why nothing can be found out about `path`: a name that leads nowhere is the user's error.

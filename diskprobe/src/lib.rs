@@ -3,7 +3,7 @@
 //! What was typed ([`args`]) becomes a [`config`] in [`resolve`]. [`measure`] lets [`inspect`] look at
 //! the path, opens the [`target`], and starts workers; the [`conductor`] has them do one run after the
 //! other and tells the [`outcome`]. Each [`worker`] drives an [`engine`], of which the [`ring`] is the
-//! usual one. Unsafe code is in [`ring`] and [`buffer`] alone.
+//! usual one. Unsafe code is in [`ring`], [`buffer`] and [`extents`] alone.
 
 pub mod args;
 pub mod blocks;
@@ -12,14 +12,19 @@ pub mod conductor;
 pub mod config;
 pub mod data;
 pub mod device;
+pub mod direct;
 pub mod disk;
+pub mod doubts;
 pub mod engine;
+pub mod extents;
 pub mod facts;
 pub mod filling;
 pub mod inspect;
+pub mod interrupts;
 pub mod intervals;
 pub mod latencies;
 pub mod measure;
+pub mod mounts;
 pub mod nvme;
 pub mod outcome;
 pub mod require;
@@ -30,6 +35,7 @@ pub mod signature;
 pub mod stage;
 pub mod steady;
 pub mod sync;
+pub mod sysfs;
 pub mod target;
 pub mod totals;
 pub mod worker;

@@ -17,6 +17,7 @@ use crate::{
     conductor::{Conductor, Rhythm},
     config::{Config, EngineKind, Mode},
     data::{Data, Filler},
+    doubts::Doubts,
     engine::Engine,
     filling,
     inspect::{self, FileIdentity, Found},
@@ -44,6 +45,8 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     }
     let log = config.hlog.as_deref().map(HistogramLog::create).transpose()?;
     let target = Target::open(config, &seen)?;
+    workload.check_alignment(config, target.alignment())?;
+    let doubts = Doubts::about(config, &workload, &target, seen.facts.file_system.as_deref());
     let stage = Rhythm::default();
     let granted = OnceLock::new();
     let workers = config.placements.len();
@@ -80,6 +83,7 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
             collectors,
             log,
             granted,
+            doubts,
         };
         conductor.conduct(session, gate)
     })

@@ -8,8 +8,8 @@ use std::{
 use meter::{Error, Result};
 
 use crate::{
-    disk::{DeviceNumber, read_line, read_number},
     engine::{Operation, Request},
+    sysfs::{DeviceNumber, read_number},
 };
 
 /// A namespace: what a command needs to name blocks in it.
@@ -58,7 +58,7 @@ impl Namespace {
             read_number(block.join(name))
                 .ok_or_else(|| Error::unavailable(format!("sysfs has no {name} of {shown}")))
         };
-        let device = read_line(block.join("dev")).and_then(|text| DeviceNumber::parse(&text));
+        let device = DeviceNumber::of_folder(&block);
         if fs::read_to_string(block.join("metadata_bytes")).is_ok_and(|bytes| bytes.trim() != "0") {
             return Err(Error::unavailable(format!(
                 "{shown} is formatted with metadata; use its block device"

@@ -254,6 +254,9 @@ pub struct Summary {
     pub sync_s: Option<f64>,
     /// What reading back found in all runs; `null` where nothing is compared.
     pub verification: Option<Verification>,
+    /// Bytes of what a run reads that are holes or were reserved and never written: they come as zeros without the
+    /// disk. `null` for writes, and where the target does not tell.
+    pub holes_bytes: Option<u64>,
     /// What SNIA's rule says; `null` where it is not asked.
     pub steady_state: Option<SteadyState>,
     /// io_uring's features in use and refused; `null` for an engine without it.
@@ -294,6 +297,7 @@ impl Summary {
             figures: Figures::new(&amount, &latencies, usage, interrupts),
             sync_s: Some(0.0),
             verification: Some(Verification { bytes: 0, wrong_sectors: 0, mismatch: None }),
+            holes_bytes: Some(0),
             steady_state: Some(crate::steady::judge(&[1.0; crate::steady::WINDOW])),
             ring: None,
             histograms: None,

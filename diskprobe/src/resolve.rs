@@ -141,7 +141,7 @@ fn write_mode(write: &WriteArgs, common: &CommonArgs) -> Result<WriteMode> {
 }
 
 fn read_mode(read: &ReadArgs) -> ReadMode {
-    ReadMode { create: read.create, verify: read.verify, keep: read.work.keep }
+    ReadMode { create: read.create, allow_holes: read.allow_holes, verify: read.verify, keep: read.work.keep }
 }
 
 fn engine(work: &WorkArgs) -> Result<EngineKind> {

@@ -17,10 +17,13 @@ use crate::{
     blocks::Region,
     config::{Config, Durability, EngineKind, Existing, Layout, Mode, WriteMode},
     data::{Data, Filler},
-    device,
-    disk::{self, DeviceNumber},
+    device, direct,
+    disk::{self, Devices},
+    extents::{Extents, Unreserved},
     filling::{self, Filling},
     inspect::{FileIdentity, Found, Seen},
+    interrupts,
+    sysfs::DeviceNumber,
 };
 
 /// The opened target. A file that it created is removed when it is dropped, unless it shall stay.
@@ -30,7 +33,7 @@ pub struct Target {
     file: File,
     metadata: Metadata,
     found: Found,
-    device: std::result::Result<DeviceNumber, String>,
+    devices: Devices,
     keep: bool,
 }
 
@@ -55,8 +58,8 @@ impl Target {
             .open(&path)
             .map_err(|error| open_refused(&path, error))?;
         let metadata = file.metadata().map_err(|error| Error::system(path.display().to_string(), error))?;
-        let device = if created { disk::device_of(&path, &metadata) } else { seen.device.clone() };
-        let target = Self { path, file, metadata, found: seen.found, device, keep };
+        let devices = if created { disk::devices_of(&path, &metadata) } else { seen.devices.clone() };
+        let target = Self { path, file, metadata, found: seen.found, devices, keep };
         target.check_unchanged(seen.identity)?;
         if let (Some(write), Some(number)) = (write, target.device_number()) {
             // Once more, now that nobody else can claim the device.
@@ -103,7 +106,20 @@ impl Target {
                 self.path.display()
             ))
             .with_source(error.into())
-        })
+        })?;
+        if direct::alignment_told_by(&self.file) == Some(0) && !self.found.is_device() {
+            return Err(Error::unavailable(format!(
+                "the file system of {} accepts O_DIRECT but goes through the page cache all the same, as with journaled or encrypted data; use another file, or --buffered",
+                self.path.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// What the opened file says that O_DIRECT requires, in bytes; `None` where it does not.
+    #[must_use]
+    pub fn alignment(&self) -> Option<u32> {
+        direct::alignment_told_by(&self.file)
     }
 
     /// The block device whose data is written to, where the target is one.
@@ -140,20 +156,42 @@ impl Target {
     /// Whose interrupts belong to it.
     #[must_use]
     pub fn interrupt_sources(&self) -> Sources {
-        disk::interrupt_sources(&self.device)
+        interrupts::sources(&self.devices)
     }
 
-    /// Gives run number `run` its beginning: a file of its own is emptied and its space made ready anew.
+    /// What some parts of it consist of, where it is a file that was there, or a loop device on one: `None` for what
+    /// has no extents.
+    ///
+    /// # Errors
+    /// When the file system can't tell.
+    pub fn extents(&self, parts: &[Region]) -> io::Result<Option<Extents>> {
+        let backing = self.device_number().and_then(disk::loop_file);
+        let backing =
+            backing.map(|(path, offset)| File::open(path).map(|file| (file, offset))).transpose()?;
+        let (file, begin) = match (&backing, self.found) {
+            (Some((file, offset)), _) => (file, *offset),
+            (None, Found::File { .. }) => (&self.file, 0),
+            _ => return Ok(None),
+        };
+        let mut sum = Extents::default();
+        for part in parts {
+            sum.add(&Extents::of(file, Region { offset: begin + part.offset, ..*part })?);
+        }
+        Ok(Some(sum))
+    }
+
+    /// Gives a run its beginning: a file of its own is emptied and its space made ready anew. What is done once only,
+    /// such as filling, is done the `first` time.
     ///
     /// # Errors
     /// When there is no space. A file that was there gets its size back.
-    pub fn prepare_run(&self, config: &Config, region: Region, run: u32, stop: &Stop) -> Result<()> {
+    pub fn prepare_run(&self, config: &Config, region: Region, first: bool, stop: &Stop) -> Result<()> {
         if self.found.is_device() {
             return Ok(());
         }
         match &config.mode {
-            Mode::Write(write) => self.prepare_write(config, write, region, run, stop),
-            Mode::Read(_) if run == 0 && self.found == Found::Nothing => {
+            Mode::Write(write) => self.prepare_write(config, write, region, first, stop),
+            Mode::Read(_) if first && self.found == Found::Nothing => {
                 let filler = Filler { data: Data::Random, seed: config.seed, verifiable: true };
                 self.filling(config.engine, stop).fill(region, region.length, filler)
             }
@@ -166,12 +204,12 @@ impl Target {
         config: &Config,
         write: &WriteMode,
         region: Region,
-        run: u32,
+        first: bool,
         stop: &Stop,
     ) -> Result<()> {
         let created = self.found == Found::Nothing;
         let again = created && write.layout != Layout::Fill;
-        if write.existing == Existing::Append || (run > 0 && !again) {
+        if write.existing == Existing::Append || (!first && !again) {
             return Ok(());
         }
         if again {
@@ -193,27 +231,33 @@ impl Target {
         Filling { file: &self.file, path: &self.path, engine, stop }
     }
 
+    /// Reserves what the region lacks. Only that: XFS wants space for all that it is asked for, even if it is there.
     fn reserve(&self, region: Region) -> Result<()> {
-        let Region { offset, length } = region;
-        self.check_space(length)?;
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), offset, length) {
-            // Not every file system can reserve; its blocks are found while writing then.
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
-            Err(error) => {
-                if let Found::File { size } = self.found {
-                    // Space that was reserved before it ran out; the error below matters more than this one.
-                    let _: io::Result<()> = self.file.set_len(size);
+        let missing = Unreserved::of(&self.file, region).map_err(|error| self.failed("look at", error))?;
+        self.check_space(missing.bytes)?;
+        let end = region.offset + region.length;
+        let size = self.file.metadata().map_err(|error| self.failed("look at", error))?.len();
+        let last = (size < end).then_some(Region { offset: end - 1, length: 1 });
+        for Region { offset, length } in missing.parts.into_iter().chain(last) {
+            match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), offset, length) {
+                Ok(()) => {}
+                // Not every file system can reserve; its blocks are found while writing then.
+                Err(rustix::io::Errno::OPNOTSUPP) => return Ok(()),
+                Err(error) => {
+                    if let Found::File { size } = self.found {
+                        // Space that was reserved before it ran out; the error below matters more than this one.
+                        let _: io::Result<()> = self.file.set_len(size);
+                    }
+                    return Err(self.failed(&format!("reserve {} bytes for", missing.bytes), error.into()));
                 }
-                Err(self.failed(&format!("reserve {} bytes for", offset + length), error.into()))
             }
         }
+        Ok(())
     }
 
     /// Refuses to reserve what there is no space for: trying would fill the file system first, and where
     /// that fills holes of a file that was there, no size given back would free them.
-    fn check_space(&self, length: u64) -> Result<()> {
-        let metadata = self.file.metadata().map_err(|error| self.failed("look at", error))?;
-        let missing = length.saturating_sub(metadata.st_blocks() * 512);
+    fn check_space(&self, missing: u64) -> Result<()> {
         match rustix::fs::fstatvfs(&self.file).ok().and_then(|system| filling::free_bytes(&system)) {
             Some(free) if free < missing => {
                 let what =

@@ -176,6 +176,7 @@ impl Totals {
             figures,
             sync_s: self.sync_s,
             verification: self.verification,
+            holes_bytes: None,
             steady_state,
             ring,
             histograms,

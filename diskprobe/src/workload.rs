@@ -86,6 +86,26 @@ impl Workload {
         Ok(())
     }
 
+    /// Checks sizes and offsets once more, against what the opened file says that it requires.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn check_alignment(&self, config: &Config, alignment: Option<u32>) -> Result<()> {
+        alignment.map_or(Ok(()), |alignment| self.check(config, alignment.max(1)))
+    }
+
+    /// The parts of the target that the first run is about. In random order it may end before it has seen all of them.
+    #[must_use]
+    pub fn parts(&self, config: &Config) -> Vec<Region> {
+        let workers = config.placements.len() as u64;
+        let part = |worker| {
+            let (region, total) = self.share(config, worker, workers);
+            let length = if config.is_random() { region.length } else { region.length.min(total) };
+            Region { length, ..region }
+        };
+        (0..workers).map(part).collect()
+    }
+
     /// The same work without an end of its own: what warms up for a time, over and over the region.
     #[must_use]
     pub fn unbounded(self) -> Self {

@@ -210,7 +210,7 @@ fn a_loop_device_whose_file_finds_no_space_is_an_error_of_the_device() {
 #[test]
 fn a_loop_device_that_is_detached_meanwhile_serves_its_user_to_the_end() {
     let Some(mut device) = Loop::new(64 << 20) else { return };
-    let child = start(&["read", &device.device, "--duration", "500ms", "--rate", "100/s"]);
+    let child = start(&["read", &device.device, "--allow-holes", "--duration", "500ms", "--rate", "100/s"]);
     let (files, name) = (format!("/proc/{}/fd", child.id()), std::path::PathBuf::from(&device.device));
     let has_it_open = || {
         let mut files = fs::read_dir(&files).into_iter().flatten().flatten();

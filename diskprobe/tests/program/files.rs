@@ -279,8 +279,10 @@ fn a_sparse_file_of_5_tb_is_no_problem() {
         return support::skip("this machine has no file system here that takes files of 5 TB");
     }
     let arguments = ["--order", "random", "--span", "4TiB", "--total", "1MiB", "--block-size", "4KiB"];
-    run(&[&["read", text(&path)][..], &arguments].concat()).succeeds();
-    run(&["read", text(&path), "--offset", "4TiB", "--total", "1MiB"]).succeeds();
+    let ran = run(&[&["read", text(&path), "--allow-holes"][..], &arguments].concat());
+    ran.succeeds();
+    assert_eq!(number(ran.summary(), "holes_bytes"), (4_u64 << 40) as f64);
+    run(&["read", text(&path), "--offset", "4TiB", "--total", "1MiB"]).fails(4, "1048576 are holes");
     assert!(fs::metadata(&path).unwrap().blocks() < 1000);
 }
 

@@ -2,6 +2,7 @@
 
 mod devices;
 mod faults;
+mod file_systems;
 mod files;
 mod fuse;
 mod interrupted;
