@@ -57,6 +57,8 @@ pub enum Fault {
     Errno(i32),
     /// The target ended: zero bytes were transferred.
     EndOfTarget,
+    /// The kernel never took it, with this error number of the submission.
+    Refused(i32),
 }
 
 /// An operation that has ended. Its slot is free again.
@@ -97,6 +99,10 @@ impl Gathering {
         Self { within_ns: 50_000, most: u32::from(depth) }
     }
 }
+
+/// How long the kernel may refuse operations for want of resources before a run that shall end gives them up, in
+/// nanoseconds.
+pub const LONGEST_REFUSAL_NS: u64 = 500_000_000;
 
 /// A way to do I/O with several operations in flight. Slots are numbered from 0; a slot is busy from
 /// [`Engine::queue`] until its completion was reaped, and its block can't be reached meanwhile.
@@ -142,6 +148,17 @@ pub trait Engine {
     /// # Errors
     /// When the kernel refuses the call itself.
     fn wait(&mut self, at_least: u32, timeout_ns: Option<u64>) -> Result<()>;
+
+    /// Whether the kernel has taken none of the queued operations for [`LONGEST_REFUSAL_NS`], and holds none.
+    fn is_refused(&mut self) -> bool {
+        false
+    }
+
+    /// Gives up all queued operations and appends them to `completions` as refused. The engine starts nothing any
+    /// more.
+    fn abandon(&mut self, completions: &mut Vec<Completion>) {
+        let _ = completions;
+    }
 
     /// Appends what has ended to `completions`, without waiting. Operations that the kernel did in
     /// part are queued again for the rest and do not count as ended.

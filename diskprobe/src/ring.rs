@@ -5,14 +5,14 @@
 //! memory can't be broken from outside this file.
 #![allow(unsafe_code)] // The kernel borrows the buffers of operations in flight.
 
-use std::{fs::File, io, os::fd::AsRawFd};
+use std::{fs::File, io, os::fd::AsRawFd, time::Duration};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
-use meter::{Error, Result};
+use meter::{Error, Result, clock};
 
 use crate::{
     buffer::Buffers,
-    engine::{Completion, Engine, Gathering, Operation, Progress, Request, Slot},
+    engine::{Completion, Engine, Fault, Gathering, LONGEST_REFUSAL_NS, Operation, Progress, Request, Slot},
     nvme::Namespace,
     setup::{self, Granted, RingOptions},
     workers::{self, Way},
@@ -128,7 +128,20 @@ pub struct Ring<F: Form> {
     hand_over: bool,
     gathering: Gathering,
     granted: Granted,
+    refusal: Option<Refusal>,
+    /// Whether the submission queue holds operations that must not start any more.
+    abandoned: bool,
 }
+
+/// The kernel takes no operations for want of resources (EAGAIN), or before completions were reaped (EBUSY).
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    errno: i32,
+    since_ns: u64,
+}
+
+/// How long to leave the kernel alone between two attempts that it refuses.
+const REFUSAL_PAUSE: Duration = Duration::from_micros(100);
 
 impl<F: Form> Ring<F> {
     /// A ring for `slots` operations of up to `length` bytes on `file`.
@@ -157,7 +170,18 @@ impl<F: Form> Ring<F> {
             _ => Gathering::beside_the_device(slots),
         };
         let hand_over = way != Way::Attempt;
-        Ok(Self { ring, buffers, form, busy, in_flight: 0, hand_over, gathering, granted })
+        Ok(Self {
+            ring,
+            buffers,
+            form,
+            busy,
+            in_flight: 0,
+            hand_over,
+            gathering,
+            granted,
+            refusal: None,
+            abandoned: false,
+        })
     }
 
     /// What the kernel granted of the ring's features.
@@ -169,6 +193,9 @@ impl<F: Form> Ring<F> {
     /// Puts the part of a slot's request that is still to do into the submission queue.
     #[inline]
     fn push(&mut self, slot: Slot, progress: Progress) {
+        if self.abandoned {
+            return;
+        }
         let index = usize::from(slot.0);
         // SAFETY: the bytes done are fewer than the request's length, which `queue` found to fit the block.
         let address = unsafe { self.buffers.address(index).add(progress.bytes as usize) };
@@ -189,7 +216,42 @@ impl<F: Form> Ring<F> {
         // SAFETY: no argument is passed; the entries that are submitted were pushed by `push`.
         let result =
             unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None) };
-        entered(result, "look for completions of io_uring")
+        self.entered(result, "look for completions of io_uring")
+    }
+
+    /// A signal, a timeout or a moment without resources ends a call early; the loop looks again.
+    #[inline]
+    fn entered(&mut self, result: io::Result<usize>, what: &str) -> Result<()> {
+        match result {
+            Ok(_) => {
+                self.refusal = None;
+                Ok(())
+            }
+            Err(error) => self.interrupted(error, what),
+        }
+    }
+
+    #[cold]
+    fn interrupted(&mut self, error: io::Error, what: &str) -> Result<()> {
+        match error.raw_os_error() {
+            Some(libc::EINTR | libc::ETIME) => Ok(()),
+            Some(errno @ (libc::EAGAIN | libc::EBUSY)) => {
+                if let Some(refusal) = &mut self.refusal {
+                    refusal.errno = errno;
+                    std::thread::sleep(REFUSAL_PAUSE);
+                } else {
+                    self.refusal = Some(Refusal { errno, since_ns: clock::now_ns() });
+                }
+                Ok(())
+            }
+            _ => Err(Error::system(what, error)),
+        }
+    }
+
+    /// Operations that the kernel has taken and not ended.
+    fn held_by_kernel(&mut self) -> u32 {
+        let queued = self.ring.submission().len() as u32;
+        self.in_flight.saturating_sub(queued)
     }
 
     fn assert_free(&self, slot: Slot) {
@@ -216,17 +278,6 @@ impl<F: Form> Ring<F> {
             }
         }
         None
-    }
-}
-
-/// A signal, a timeout or a moment without resources ends a call early; the loop looks again.
-fn entered(result: io::Result<usize>, what: &str) -> Result<()> {
-    match result {
-        Ok(_) => Ok(()),
-        Err(error) => match error.raw_os_error() {
-            Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => Ok(()),
-            _ => Err(Error::system(what, error)),
-        },
     }
 }
 
@@ -264,7 +315,11 @@ impl<F: Form> Engine for Ring<F> {
 
     #[inline]
     fn submit(&mut self) -> Result<()> {
-        entered(self.ring.submitter().submit(), "submit to io_uring")
+        if self.abandoned {
+            return Err(Error::failed("the kernel refused operations of io_uring before"));
+        }
+        let result = self.ring.submitter().submit();
+        self.entered(result, "submit to io_uring")
     }
 
     #[inline]
@@ -282,7 +337,24 @@ impl<F: Form> Engine for Ring<F> {
                 self.ring.submitter().submit_with_args(at_least.max(1), &arguments)
             }
         };
-        entered(result, "wait for io_uring")
+        self.entered(result, "wait for io_uring")
+    }
+
+    #[inline]
+    fn is_refused(&mut self) -> bool {
+        self.refusal.is_some_and(|refusal| {
+            clock::now_ns() - refusal.since_ns >= LONGEST_REFUSAL_NS && self.held_by_kernel() == 0
+        })
+    }
+
+    fn abandon(&mut self, completions: &mut Vec<Completion>) {
+        let errno = self.refusal.map_or(libc::EAGAIN, |refusal| refusal.errno);
+        for (slot, place) in self.busy.iter_mut().enumerate() {
+            let Some(Progress { request, bytes, short_transfers }) = place.take() else { continue };
+            let fault = Some(Fault::Refused(errno));
+            completions.push(Completion { slot: Slot(slot as u16), request, bytes, short_transfers, fault });
+        }
+        (self.abandoned, self.in_flight) = (true, 0);
     }
 
     #[inline]
@@ -297,9 +369,16 @@ impl<F: Form> Engine for Ring<F> {
 
 impl<F: Form> Drop for Ring<F> {
     fn drop(&mut self) {
-        // The kernel may still write to the buffers: they must not be unmapped before it is done.
+        // The kernel may still write to the buffers: they must not be unmapped before it is done. What it has not taken
+        // never starts.
         let mut completions = Vec::new();
-        while self.in_flight > 0 && self.wait(1, None).is_ok() {
+        while self.held_by_kernel() > 0 {
+            // SAFETY: no argument is passed, and nothing is submitted.
+            let result =
+                unsafe { self.ring.submitter().enter::<libc::sigset_t>(0, 1, ENTER_GETEVENTS, None) };
+            if self.entered(result, "wait for io_uring").is_err() {
+                break;
+            }
             completions.clear();
             self.reap(&mut completions);
         }

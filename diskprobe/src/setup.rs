@@ -1,6 +1,6 @@
 //! Making an io_uring: which features are asked for, which are granted, why it is refused.
 
-use std::{fs, io};
+use std::io;
 
 use io_uring::{Builder, IoUring, cqueue, squeue};
 use meter::{Error, Result};
@@ -129,32 +129,15 @@ where
 /// How long the kernel's submitting thread spins without work before it sleeps, in milliseconds.
 const SUBMISSION_POLL_IDLE_MS: u32 = 50;
 
-/// Where the administrator can forbid io_uring.
-const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
-
 fn setup_refused(error: io::Error, options: &RingOptions) -> Error {
-    let message = match error.raw_os_error() {
-        Some(libc::EINVAL) => match options.submission_poll.and_then(|poll| poll.cpu) {
-            Some(cpu) => {
-                format!("io_uring refuses a submitting thread on CPU {cpu}; is it online and allowed here?")
-            }
-            None => "set up io_uring".into(),
-        },
-        Some(libc::ENOSYS) => {
-            "this kernel has no io_uring (it came with Linux 5.1); use --engine sync".into()
-        }
-        Some(libc::EPERM) => match fs::read_to_string(SYSCTL).map(|text| text.trim().to_owned()) {
-            Ok(level) if level != "0" => format!(
-                "io_uring is disabled here: the sysctl kernel.io_uring_disabled is {level}; set it to 0 or use --engine sync"
-            ),
-            _ => "io_uring is forbidden here, by seccomp perhaps; use --engine sync".into(),
-        },
-        Some(libc::ENOMEM) => {
-            "not enough locked memory for io_uring; raise the limit (ulimit -l) or lower --queue-depth".into()
-        }
-        _ => "set up io_uring".into(),
-    };
-    Error::unavailable(message).with_source(error)
+    let cpu = options.submission_poll.and_then(|poll| poll.cpu);
+    match (error.raw_os_error(), cpu) {
+        (Some(libc::EINVAL), Some(cpu)) => Error::unavailable(format!(
+            "io_uring refuses a submitting thread on CPU {cpu}; is it online and allowed here?"
+        ))
+        .with_source(error),
+        _ => meter::io_uring::setup_refused(error, "--engine sync"),
+    }
 }
 
 /// Why buffers of `size` bytes could not be registered.

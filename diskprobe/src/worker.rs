@@ -85,6 +85,10 @@ impl Failure {
         let what = format!("{verb} {} at offset {offset}, after {bytes} bytes were done", path.display());
         match self.fault {
             Fault::Errno(errno) => Error::failed(what).with_source(std::io::Error::from_raw_os_error(errno)),
+            Fault::Refused(errno) => {
+                Error::failed(format!("{what}: io_uring took no operation until the end"))
+                    .with_source(std::io::Error::from_raw_os_error(errno))
+            }
             Fault::EndOfTarget => {
                 Error::failed(format!("{what}: the target ends there; did it shrink meanwhile?"))
             }
@@ -271,6 +275,11 @@ impl<E: Engine> Worker<E> {
         (self.times.len() - self.free.len()) as u32
     }
 
+    #[cold]
+    fn shall_end(&self, work: &Work, tally: &Tally) -> bool {
+        self.stop.is_raised() || tally.failure.is_some() || clock::now_ns() >= work.until_ns
+    }
+
     /// Queues operations on the free slots, as far as they are due; says whether more will follow.
     #[inline]
     fn fill(&mut self, work: &mut Work, begin_ns: u64) -> bool {
@@ -340,6 +349,9 @@ impl<E: Engine> Worker<E> {
     #[inline]
     fn take(&mut self, work: &Work, recorder: &mut Recorder, tally: &mut Tally) {
         self.engine.reap(&mut self.completions);
+        if self.engine.is_refused() && self.shall_end(work, tally) {
+            self.engine.abandon(&mut self.completions);
+        }
         if self.completions.is_empty() {
             return;
         }

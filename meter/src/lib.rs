@@ -21,6 +21,7 @@ pub mod histogram;
 pub mod host;
 pub mod idle;
 pub mod interrupts;
+pub mod io_uring;
 pub mod pacer;
 pub mod placement;
 pub mod random;

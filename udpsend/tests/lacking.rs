@@ -73,7 +73,7 @@ fn run(place: &Place, lacks: Lacks, args: &str) -> Option<Finished> {
 #[test]
 fn what_the_kernel_lacks_is_named_and_nothing_takes_its_place() {
     for (lacks, args, hint) in [
-        (IO_URING, "127.0.0.1:9 --method io_uring", "--method sendmmsg"),
+        (IO_URING, "127.0.0.1:9 --method io_uring", "seccomp) of a container or sandbox hides it"),
         (FORBIDDEN_IO_URING, "127.0.0.1:9 --method io_uring", "--method sendmmsg"),
         (UDP_SEGMENT, "127.0.0.1:9 --method gso", "UDP_SEGMENT"),
         (UDP_GRO, "sink --listen 127.0.0.1:0", "--no-gro"),

@@ -1,24 +1,35 @@
 //! What the machine refuses is told with its name and what to try, before anything was touched.
 #![allow(unsafe_code)] // Limits and a filter of system calls are set in the child between fork and exec.
 
-use std::{fs, os::unix::process::CommandExt, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use crate::{
     places::{Mounted, pretend},
-    support::{Ran, diskprobe, folder, is_root, output_of, run, skip, text},
+    support::{Ran, diskprobe, folder, interrupt, is_root, output_of, run, skip, text},
 };
 
 const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
 
 /// Lets io_uring_setup(2) fail with EPERM in a child, as the sysctl does, and nothing else.
 fn without_io_uring(command: &mut Command) -> &mut Command {
-    // Load the call's number; for io_uring_setup give the error, else allow (seccomp(2)).
+    refusing(command, libc::SYS_io_uring_setup, libc::EPERM)
+}
+
+/// Lets one system call fail in a child, and nothing else.
+fn refusing(command: &mut Command, call: libc::c_long, errno: i32) -> &mut Command {
+    // Load the call's number; for that one give the error, else allow (seccomp(2)).
     let filter =
         |code: u32, jump_if_not, k| libc::sock_filter { code: code as u16, jt: 0, jf: jump_if_not, k };
     let mut program = [
         filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, libc::SYS_io_uring_setup as u32),
-        filter(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call as u32),
+        filter(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
         filter(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
     ];
     // SAFETY: both calls are async-signal-safe, the program lives in the closure, and nothing else runs in
@@ -59,8 +70,47 @@ fn forbidden_io_uring_is_not_blamed_on_the_sysctl() {
     let folder = folder();
     let path = folder.path().join("x");
     let mut command = diskprobe(&["write", text(&path), "--total", "1MiB", "--json"]);
-    Ran::of(&without_io_uring(&mut command).output().unwrap()).fails(3, "forbidden here, by seccomp");
+    Ran::of(&without_io_uring(&mut command).output().unwrap())
+        .fails(3, "by a filter of system calls (seccomp)");
     assert!(!path.exists());
+}
+
+#[test]
+fn a_filter_that_denies_that_io_uring_exists_is_named() {
+    let folder = folder();
+    let path = folder.path().join("x");
+    let mut command = diskprobe(&["write", text(&path), "--total", "1MiB", "--json"]);
+    let ran = Ran::of(&refusing(&mut command, libc::SYS_io_uring_setup, libc::ENOSYS).output().unwrap());
+    ran.fails(3, "seccomp) of a container or sandbox hides it").fails(3, "--engine sync");
+}
+
+/// The kernel takes no operation: the run has to end all the same, with what was refused.
+#[test]
+fn operations_that_the_kernel_never_takes_end_with_the_run() {
+    let folder = folder();
+    let path = folder.path().join("x");
+    fs::write(&path, vec![1; 1 << 20]).unwrap();
+    for (errno, operation) in [(libc::EAGAIN, "read"), (libc::EBUSY, "read"), (libc::EAGAIN, "write")] {
+        let over = ["--overwrite", "--span", "1MiB"];
+        let rest = if operation == "write" { &over[..] } else { &over[1..] };
+        for duration in ["200ms", "1h"] {
+            let arguments = [&[operation, text(&path), "--json", "--duration", duration][..], rest].concat();
+            let mut command = diskprobe(&arguments);
+            refusing(&mut command, libc::SYS_io_uring_enter, errno)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            let child = command.spawn().unwrap();
+            let ran = if duration == "1h" {
+                std::thread::sleep(Duration::from_millis(300));
+                interrupt(child)
+            } else {
+                Ran::of(&child.wait_with_output().unwrap())
+            };
+            ran.fails(1, "io_uring took no operation until the end").fails(1, "at offset 0, after 0 bytes");
+            assert_eq!(ran.summary()["operations"], 0);
+        }
+    }
+    assert_eq!(fs::read(&path).unwrap(), vec![1; 1 << 20], "what was refused does not start later");
 }
 
 /// The program where every user can run it.

@@ -42,7 +42,10 @@ impl IoUring {
             .setup_single_issuer()
             .setup_defer_taskrun()
             .build(batch_size as u32)
-            .map_err(|error| unavailable("set up an io_uring (Linux 6.1)", error))?;
+            .map_err(|error| match error.raw_os_error() {
+                Some(libc::EINVAL) => unavailable("set up an io_uring with the features of Linux 6.1", error),
+                _ => meter::io_uring::setup_refused(error, "--method sendmmsg"),
+            })?;
         let files: Vec<RawFd> = flows.iter().map(|flow| flow.socket.as_raw_fd()).collect();
         ring.submitter()
             .register_files(&files)
