@@ -230,16 +230,18 @@ impl Args {
             return Err(Error::bad_arguments("--interval must not be longer than --duration"));
         }
         let interval_ns = interval_ns.unwrap_or(DEFAULT_INTERVAL_NS.min(longest_ns));
-        let count = match (self.count, self.common.duration) {
+        let counted_ns = |count: u64| interval_ns.saturating_mul(count);
+        let duration_ns = match (self.count, self.common.duration) {
             (Some(_), Some(_)) => {
                 return Err(Error::bad_arguments("--count and --duration exclude each other"));
             }
-            (Some(count), None) => count,
-            (None, Some(_)) => longest_ns / interval_ns,
-            (None, None) if self.live => (LIVE_NS / interval_ns).max(1),
-            (None, None) => DEFAULT_COUNT,
+            (Some(count), None) => counted_ns(count),
+            (None, Some(_)) => longest_ns,
+            (None, None) if self.live => counted_ns((LIVE_NS / interval_ns).max(1)),
+            (None, None) => counted_ns(DEFAULT_COUNT),
         };
-        Ok(watch::Config { interval_ns, count, filter: self.filter.resolve()?, live: self.live })
+        let (count, filter) = (duration_ns.div_ceil(interval_ns), self.filter.resolve()?);
+        Ok(watch::Config { interval_ns, count, duration_ns, filter, live: self.live })
     }
 
     /// The CPUs of the threads: those that were listed, or all that are allowed.

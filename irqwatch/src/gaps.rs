@@ -8,28 +8,25 @@
 use std::fmt;
 
 use meter::{
-    Result, clock,
+    Error, Result, clock,
     control::Stop,
     counter::{Counter, Growth},
     cpulist::CpuList,
-    crew::{self, Gate},
     histogram::{LatencyHistogram, LatencySummary},
     placement::{Placement, Policy},
+    runtime::{self, Interval, Measured, Plan, Window},
     session::Session,
     units,
-    usage::{Usage, UsageMeter},
-    wait::Waiter,
+    usage::Usage,
 };
 use serde::Serialize;
 
 use crate::{
     class::Class,
-    filter::FilterArgs,
-    observer::{Difference, Observer},
+    filter::{Filter, FilterArgs},
+    observer::{Difference, Observer, Snapshot},
 };
 
-/// Between opening the gate and the measured time.
-const HEAD_START_NS: u64 = 2_000_000;
 /// How many of the longest gaps are told one by one.
 const LONGEST: usize = 10;
 /// How many readings between two looks at the stop flag and the end.
@@ -208,26 +205,16 @@ struct Published {
     total_ns: Counter,
 }
 
-/// The loop, from `start_ns` to `until_ns`.
-fn find(
-    finder: &mut Finder,
-    start_ns: u64,
-    until_ns: u64,
-    threshold_ns: u64,
-    stop: &Stop,
-    published: &Published,
-) {
+/// The loop, over the whole window.
+fn find(finder: &mut Finder, window: Window, threshold_ns: u64, stop: &Stop, published: &Published) {
     let mut last = clock::now_ns();
-    while last < start_ns {
-        last = clock::now_ns();
-    }
-    while last < until_ns && !stop.is_raised() {
+    while last < window.until_ns && !stop.is_raised() {
         for _ in 0..READINGS {
             let now = clock::now_ns();
             let length_ns = now - last;
             finder.reading_ns = finder.reading_ns.min(length_ns);
             if length_ns >= threshold_ns {
-                finder.found(Gap { at_ns: last - start_ns, length_ns });
+                finder.found(Gap { at_ns: last.saturating_sub(window.from_ns), length_ns });
                 published.count.add(1);
                 published.total_ns.add(length_ns);
             }
@@ -257,14 +244,25 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
         cpus.iter().map(|&cpu| Placement { cpu: Some(cpu), policy: config.sched }).collect();
     let published: Vec<Published> = cpus.iter().map(|_| Published::default()).collect();
     let stop = session.stop();
-    let (outcomes, watched) = crew::run(
+    let mut conductor = Conductor {
+        published: &published,
+        growths: Default::default(),
+        filter: FilterArgs::default().resolve()?,
+        observer: Observer::new(),
+        before: Snapshot::default(),
+        machine: None,
+    };
+    let plan = Plan { warmup_ns: 0, duration_ns: config.duration_ns, interval_ns: config.interval_ns };
+    let measured = runtime::run(
+        &plan,
         &placements,
+        session,
         |worker| Ok((worker, Finder::new())),
-        |(worker, mut finder), start_ns| {
-            let until_ns = start_ns + config.duration_ns;
+        |(worker, mut finder), window| {
+            window.wait_for_start(&stop);
             let before = meter::sys::getrusage(libc::RUSAGE_THREAD);
             let (wall_ns, cpu_ns) = (clock::now_ns(), clock::thread_cpu_ns());
-            find(&mut finder, start_ns, until_ns, config.threshold_ns, &stop, &published[worker.index]);
+            find(&mut finder, window, config.threshold_ns, &stop, &published[worker.index]);
             let (wall_ns, cpu_ns) = (clock::now_ns() - wall_ns, clock::thread_cpu_ns() - cpu_ns);
             let after = meter::sys::getrusage(libc::RUSAGE_THREAD);
             Outcome {
@@ -274,49 +272,54 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
                 pin_holds: worker.placement.holds(),
             }
         },
-        |gate| conduct(config, session, gate, &published),
+        &mut conductor,
     )?;
+    let machine = conductor.machine.ok_or_else(|| Error::failed("nothing was collected"))?;
     let mut warnings = Vec::new();
     let mut results = Vec::new();
-    for ((outcome, published), &cpu) in outcomes.iter().zip(&published).zip(cpus) {
+    for ((outcome, published), &cpu) in measured.outcomes.iter().zip(&published).zip(cpus) {
         if !outcome.pin_holds {
             warnings.push(format!("the thread of CPU {cpu} was moved away from it"));
         }
-        results.push(result(cpu, outcome, published, &watched));
+        results.push(result(cpu, outcome, published, config, &measured, &machine));
     }
     let summary = Summary {
-        elapsed_s: watched.elapsed_ns as f64 / 1e9,
+        elapsed_s: measured.elapsed_s(),
         count: results.iter().map(|cpu| cpu.count).sum(),
         total_ns: results.iter().map(|cpu| cpu.total_ns).sum(),
         cpus: results,
-        machine: watched.machine,
-        usage: watched.usage,
+        machine,
+        usage: measured.usage,
     };
     session.summary(&summary, Vec::new(), warnings)
 }
 
-fn result(cpu: usize, outcome: &Outcome, published: &Published, watched: &Watched) -> CpuResult {
+fn result(
+    cpu: usize,
+    outcome: &Outcome,
+    published: &Published,
+    config: &Config,
+    measured: &Measured<Outcome>,
+    machine: &Difference,
+) -> CpuResult {
+    let elapsed_ns = measured.elapsed_ns();
     let (count, total_ns) = (published.count.value(), published.total_ns.value());
     // Every source of this CPU but NMIs' twins: PMIs are counted as NMIs as well.
     let counted = |source: &&crate::source::Source| {
         !matches!(source.class, Class::Softirq | Class::Sum | Class::Error | Class::Platform)
     };
-    let here = watched.machine.sources.iter().filter(counted).flat_map(|source| &source.cpus);
+    let here = machine.sources.iter().filter(counted).flat_map(|source| &source.cpus);
     let interrupts: u64 = here.filter(|on| on.cpu == Some(cpu)).map(|on| on.count).sum();
     CpuResult {
         cpu,
         count,
         total_ns,
-        percent: if watched.elapsed_ns > 0 {
-            total_ns as f64 / watched.elapsed_ns as f64 * 100.0
-        } else {
-            0.0
-        },
+        percent: if elapsed_ns > 0 { total_ns as f64 / elapsed_ns as f64 * 100.0 } else { 0.0 },
         length: outcome.finder.lengths.summary(),
         spacing: outcome.finder.spacings.summary(),
         longest: outcome.finder.longest.iter().filter(|gap| gap.length_ns > 0).copied().collect(),
         interrupts,
-        cost_per_interrupt_ns: cost_bound_ns(total_ns, count, interrupts, watched.threshold_ns),
+        cost_per_interrupt_ns: cost_bound_ns(total_ns, count, interrupts, config.threshold_ns),
         context_switches: outcome.context_switches,
         not_running_ns: outcome.not_running_ns,
         reading_ns: if outcome.finder.reading_ns == u64::MAX { 0 } else { outcome.finder.reading_ns },
@@ -329,45 +332,37 @@ fn cost_bound_ns(total_ns: u64, gaps: u64, interrupts: u64, threshold_ns: u64) -
     (interrupts > 0).then(|| total_ns.saturating_add(unseen_ns) as f64 / interrupts as f64)
 }
 
-struct Watched {
-    elapsed_ns: u64,
-    threshold_ns: u64,
-    machine: Difference,
-    usage: Usage,
+/// The part of the calling thread.
+struct Conductor<'a> {
+    published: &'a [Published],
+    growths: [Growth; 2],
+    filter: Filter,
+    observer: Observer,
+    before: Snapshot,
+    machine: Option<Difference>,
 }
 
-fn conduct(
-    config: &Config,
-    session: &mut Session<'_>,
-    gate: &Gate,
-    published: &[Published],
-) -> Result<Watched> {
-    let stop = session.stop();
-    let waiter = Waiter { margin_ns: 0 };
-    session.ready()?;
-    let mut observer = Observer::new();
-    let usage = UsageMeter::start(config.cpus.cpus());
-    let before = observer.snapshot()?;
-    let start_ns = clock::now_ns() + HEAD_START_NS;
-    gate.open(start_ns);
-    let until_ns = start_ns + config.duration_ns;
-    let mut growths = (Growth::default(), Growth::default());
-    let mut edge_ns = config.interval_ns.map_or(u64::MAX, |interval_ns| start_ns + interval_ns);
-    while edge_ns <= until_ns && !stop.is_raised() {
-        waiter.until(edge_ns, &stop);
-        let sum = |of: fn(&Published) -> &Counter| published.iter().map(|cpu| of(cpu).value()).sum();
-        session.sample(&Sample {
-            at_s: (edge_ns - start_ns) as f64 / 1e9,
-            count: growths.0.of(sum(|cpu| &cpu.count)),
-            total_ns: growths.1.of(sum(|cpu| &cpu.total_ns)),
-        })?;
-        edge_ns += config.interval_ns.unwrap_or(u64::MAX / 2);
+impl runtime::Conductor<Outcome> for Conductor<'_> {
+    type Sample = Sample;
+
+    fn begin(&mut self, _: u64) -> Result<()> {
+        self.observer.read(&mut self.before)
     }
-    let ended_ns = waiter.until(until_ns, &stop);
-    let after = observer.snapshot()?;
-    let machine = observer.compare(&before, &after, &FilterArgs::default().resolve()?);
-    let elapsed_ns = ended_ns.saturating_sub(start_ns);
-    Ok(Watched { elapsed_ns, threshold_ns: config.threshold_ns, machine, usage: usage.read() })
+
+    fn interval(&mut self, interval: &Interval, outcomes: Option<&[Outcome]>) -> Result<Option<Sample>> {
+        // The tables are read at the two ends only: reading them makes gaps.
+        if outcomes.is_some() {
+            let after = self.observer.snapshot()?;
+            self.machine = Some(self.observer.compare(&self.before, &after, &self.filter));
+        }
+        let sum = |of: fn(&Published) -> &Counter| self.published.iter().map(|cpu| of(cpu).value()).sum();
+        let [count, total_ns] = &mut self.growths;
+        Ok(Some(Sample {
+            at_s: interval.at_s(),
+            count: count.of(sum(|cpu| &cpu.count)),
+            total_ns: total_ns.of(sum(|cpu| &cpu.total_ns)),
+        }))
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod host;
 pub mod live;
 pub mod observer;
 pub mod source;
+pub mod sums;
 mod sys;
 pub mod wakeup;
 pub mod watch;

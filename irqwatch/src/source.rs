@@ -44,19 +44,16 @@ pub(crate) fn device_of(row: &Row) -> &str {
 }
 
 impl Source {
-    /// `row` with what it `grew` on `cpus` in that time.
-    pub(crate) fn new(row: &Row, class: Class, grew: &[u64], cpus: &[usize], elapsed_s: f64) -> Self {
-        let count = grew.iter().fold(0, |sum: u64, count| sum.wrapping_add(*count));
-        let per_cpu = grew.len() == cpus.len();
-        let any = grew.iter().enumerate().filter(|(_, count)| **count > 0);
-        let on_cpus = any.map(|(column, &count)| OnCpu { cpu: per_cpu.then(|| cpus[column]), count });
+    /// `row` with what it raised on `cpus` in that time.
+    pub(crate) fn new(row: &Row, class: Class, cpus: Vec<OnCpu>, elapsed_s: f64) -> Self {
+        let count = cpus.iter().fold(0, |sum: u64, on| sum.wrapping_add(on.count));
         Self {
             name: row.name.clone(),
             class,
             device: device_of(row).to_owned(),
             count,
             per_s: rate(count, elapsed_s),
-            cpus: on_cpus.collect(),
+            cpus,
         }
     }
 }
