@@ -16,7 +16,10 @@ use crate::trial::{Expected, Lab, Place};
 use plan::schedule::{self, Slot};
 use plan::{Cell, Overrides, Plan};
 use platform::Platform;
-use results::journal::{self, Contents, Header, Journal, Outcome, Resumed, Trial};
+use results::{
+    journal::{self, Contents, Header, Journal, Resumed, Trial},
+    outcome::{Counts, Effect},
+};
 use tools::Binaries;
 
 /// A plan, and what of it is to be done.
@@ -59,20 +62,16 @@ impl Work {
     fn expected(&self) -> Expected {
         let mut expected = Expected::default();
         let trials = self.earlier.iter().flat_map(|earlier| &earlier.trials);
-        for trial in trials.filter(|trial| trial.outcome == Outcome::Completed) {
-            if let Some(cell) = self.cells.iter().find(|cell| cell.name() == trial.cell) {
-                expected.learn(cell, trial.probe_s);
-            }
+        for trial in trials.filter(|trial| trial.outcome.counts()) {
+            expected.learn(&trial.cell, trial.probe_s);
         }
         expected
     }
 
     /// The trials that earlier sessions brought to an end.
-    fn finished(&self) -> Tally {
-        let mut tally = Tally::default();
+    fn finished(&self) -> Counts {
         let trials = self.earlier.iter().flat_map(|earlier| &earlier.trials);
-        trials.filter(|trial| results::is_final(trial)).for_each(|trial| tally.count(trial.outcome));
-        tally
+        trials.filter(|trial| results::is_final(trial)).map(|trial| trial.outcome).collect()
     }
 }
 
@@ -86,7 +85,7 @@ pub fn run(args: &MatrixArgs) -> Result<u8> {
     if let (Some(folder), []) = (&args.resume, &*work.order) {
         eprintln!("note: every trial of {} is finished", folder.display());
         report_again(folder)?;
-        return Ok(work.finished().exit_code(false));
+        return Ok(exit_code(work.finished(), false));
     }
     let binaries = args.binaries.as_deref().map_or_else(tools::build, Binaries::find)?;
     platform::namespaces::become_root_if_possible();
@@ -100,7 +99,7 @@ pub fn run(args: &MatrixArgs) -> Result<u8> {
     let executed = execute_in(&folder, &work, &binaries, &control.stop());
     let (tally, lost) = executed.inspect_err(|_| results::folder::remove_if_unused(&folder))?;
     let stopped = control.stop().is_raised();
-    let measured = tally != Tally::default() || work.earlier.is_some();
+    let measured = tally != Counts::default() || work.earlier.is_some();
     if measured {
         results::folder::point_latest(&folder)?;
         report_again(&folder)?;
@@ -121,7 +120,7 @@ pub fn run(args: &MatrixArgs) -> Result<u8> {
     if stopped && measured {
         eprintln!("stopped{go_on}");
     }
-    Ok(if measured { tally.exit_code(stopped) } else { EXIT_STOPPED })
+    Ok(if measured { exit_code(tally, stopped) } else { EXIT_STOPPED })
 }
 
 /// Columns of the terminal's tables: every column is shown, also where a narrow terminal wraps lines.
@@ -142,33 +141,13 @@ pub fn report_again(folder: &Path) -> Result<u8> {
 /// What a shell expects of a command that Ctrl-C ended.
 const EXIT_STOPPED: u8 = 130;
 
-/// How the trials ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Trials whose outcome is final and good.
-    pub completed: u64,
-    /// Cells' trials that can't run here.
-    pub skipped: u64,
-    /// Final trials of any other outcome.
-    pub spoiled: u64,
-}
-
-impl Tally {
-    fn exit_code(self, stopped: bool) -> u8 {
-        match self {
-            _ if stopped => EXIT_STOPPED,
-            Self { spoiled: 1.., .. } => meter::error::EXIT_UNTRUSTED,
-            Self { completed: 0, .. } => meter::ErrorKind::Unavailable.exit_code(),
-            _ => 0,
-        }
-    }
-
-    fn count(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Completed => self.completed += 1,
-            Outcome::Skipped => self.skipped += 1,
-            Outcome::Invalid | Outcome::Failed | Outcome::TimedOut => self.spoiled += 1,
-        }
+/// The exit code of a matrix whose trials ended so.
+fn exit_code(tally: Counts, stopped: bool) -> u8 {
+    match tally {
+        _ if stopped => EXIT_STOPPED,
+        tally if tally.with(Effect::Spoils) > 0 => meter::error::EXIT_UNTRUSTED,
+        tally if tally.with(Effect::Succeeds) == 0 => meter::ErrorKind::Unavailable.exit_code(),
+        _ => 0,
     }
 }
 
@@ -179,7 +158,7 @@ fn execute_in(
     work: &Work,
     binaries: &Binaries,
     stop: &Stop,
-) -> Result<(Tally, Option<String>)> {
+) -> Result<(Counts, Option<String>)> {
     // Before anything in the folder is touched: nobody else may be at work in it.
     let reopened = work.earlier.as_ref().map(|_| Journal::reopen(folder)).transpose()?;
     let mut platform = platform::prepare(&work.plan, &binaries.folder, folder)?;
@@ -230,7 +209,7 @@ fn header(work: &Work, platform: &dyn Platform, binaries: &Binaries) -> Result<H
         domain_cpus: platform.domain_cpus(),
         notes: platform.notes(),
         tools_sha256: binaries.sha256.clone(),
-        cells: work.cells.iter().map(Cell::name).collect(),
+        cells: work.cells.clone(),
         trials: work.order.len() as u64,
     })
 }
@@ -241,11 +220,11 @@ pub struct Start {
     /// Number of its first trial.
     pub sequence: u64,
     /// What earlier sessions brought to an end.
-    pub tally: Tally,
+    pub tally: Counts,
 }
 
-/// Executes the trials in order, each into the journal before the next. An invalid one is repeated
-/// once; both are kept. Ends early, without an error, when the user stops it or the platform is lost.
+/// Executes the trials in order, each into the journal before the next. One whose outcome is not
+/// final is repeated; all are kept. Ends early, without an error, when the user stops it or the platform is lost.
 pub fn execute(
     mut lab: Lab<'_>,
     cells: &[Cell],
@@ -253,24 +232,24 @@ pub fn execute(
     start: Start,
     journal: &mut Journal,
     progress: &mut Progress,
-) -> Result<Tally> {
+) -> Result<Counts> {
     let Start { mut sequence, mut tally } = start;
     for slot in order {
         let cell = &cells[slot.cell];
         progress.begin(&cell.name(), slot.repetition);
-        for attempt in slot.attempt..2 {
+        for attempt in slot.attempt.. {
             if lab.stop.is_raised() {
                 return Ok(tally);
             }
             let place = Place { sequence, repetition: slot.repetition, attempt };
             let Some(trial) = lab.execute(cell, place) else { return Ok(tally) };
             sequence += 1;
-            let again = trial.outcome == Outcome::Invalid && attempt == 0;
+            let again = !trial.outcome.is_final(attempt);
             report_trouble(&trial, progress);
             let outcome = trial.outcome;
             journal.trial(trial)?;
             if !again {
-                tally.count(outcome);
+                tally.add(outcome);
                 break;
             }
         }
@@ -281,10 +260,8 @@ pub fn execute(
 
 /// Tells at once what went wrong; skipped cells are in the report.
 fn report_trouble(trial: &Trial, progress: &Progress) {
-    if let (Outcome::Invalid | Outcome::Failed | Outcome::TimedOut, Some(reason)) =
-        (trial.outcome, &trial.reason)
-    {
+    if let (Effect::Spoils, Some(reason)) = (trial.outcome.rule().effect, &trial.reason) {
         let stage = trial.stage.as_deref().unwrap_or("trial");
-        progress.say(&format!("{} {} at {stage}: {reason}", trial.cell, trial.outcome.name()));
+        progress.say(&format!("{} {} at {stage}: {reason}", trial.cell, trial.outcome));
     }
 }

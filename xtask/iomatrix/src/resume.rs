@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use plan::Plan;
+use plan::{Cell, Plan};
 use results::journal::{self, Contents, Header};
 
 /// Facts of the machine that may change from one start to the next without making it another machine.
@@ -69,7 +69,8 @@ fn differences(began: &Header, now: &Header) -> Vec<String> {
         let digest_now = now.tools_sha256.get(tool).map_or("none", String::as_str);
         compare(&format!("SHA-256 of {tool}"), start_of(digest), start_of(digest_now));
     }
-    compare("cells", &began.cells.join(" "), &now.cells.join(" "));
+    let cells = |header: &Header| header.cells.iter().map(Cell::name).collect::<Vec<_>>().join(" ");
+    compare("cells", &cells(began), &cells(now));
     different
 }
 

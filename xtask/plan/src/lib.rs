@@ -395,7 +395,8 @@ pub struct PublishedCost {
 
 impl Plan {
     /// The published numbers of a cell.
-    pub fn published_cell(&self, name: &str) -> Option<&PublishedCell> {
+    pub fn published_cell(&self, cell: &Cell) -> Option<&PublishedCell> {
+        let name = cell.name();
         self.published.as_ref()?.cell.iter().find(|cell| cell.name == name)
     }
 }

@@ -28,7 +28,7 @@ fn the_reports_plan_has_its_24_cells_and_all_of_them_have_published_ids() {
     assert_eq!(cells.len(), 24);
     assert_eq!((plan.repetitions, plan.seed), (50, 2010));
     let mut ids: Vec<&str> =
-        cells.iter().map(|cell| plan.published_cell(&cell.name()).expect("published").id.as_str()).collect();
+        cells.iter().map(|cell| plan.published_cell(cell).expect("published").id.as_str()).collect();
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 24);

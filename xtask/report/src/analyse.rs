@@ -1,6 +1,6 @@
 //! From the plan and the journal to the summary.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meter::random::Random;
 use stats::Interval;
@@ -8,17 +8,15 @@ use stats::Interval;
 use super::{
     input::{self, Input},
     summary::{
-        CellSummary, CostSummary, Drift, Estimated, IntervalSummary, MetricSummary, Outcomes, Percentiles,
+        CellSummary, CostSummary, Drift, Estimated, IntervalSummary, MetricSummary, Percentiles,
         PublishedSummary, SCHEMA_VERSION, Summary, better_name, verdict_name,
     },
 };
 use plan::{Cell, CostSpec, MetricSpec, ProbeSpec, PublishedCell};
-use results::journal::Outcome;
+use results::outcome::Counts;
 
 /// The summary of a results folder. The same input gives the same summary, bit by bit.
 pub fn summarise(input: &Input) -> Summary {
-    let mut outcomes = Outcomes::default();
-    input.trials.iter().for_each(|trial| outcomes.add(trial.outcome));
     let probes: BTreeMap<&String, &ProbeSpec> =
         input.plan.probes.iter().filter(|(name, _)| input.cells().any(|cell| cell.probe == **name)).collect();
     Summary {
@@ -33,48 +31,38 @@ pub fn summarise(input: &Input) -> Summary {
         confidence_percent: stats::CONFIDENCE_PERCENT,
         margin_percent: stats::MARGIN_PERCENT,
         trials_planned: input.header.trials,
-        outcomes,
-        cells: input.cells().map(|cell| summarise_cell(input, &cell, probes[&cell.probe])).collect(),
+        outcomes: input.trials.iter().map(|trial| trial.outcome).collect(),
+        cells: input.cells().map(|cell| summarise_cell(input, cell, probes[&cell.probe])).collect(),
         drift: probes.iter().map(|(name, spec)| ((*name).clone(), drift(input, name, spec))).collect(),
         published_source: input.plan.published.as_ref().map(|published| published.source.clone()),
     }
 }
 
 fn summarise_cell(input: &Input, cell: &Cell, probe: &ProbeSpec) -> CellSummary {
-    let name = cell.name();
-    let mut outcomes = Outcomes::default();
-    let mut repetitions: Vec<u32> = Vec::new();
-    for trial in input.trials_of(&name) {
-        outcomes.add(trial.outcome);
-        if !repetitions.contains(&trial.repetition) {
-            repetitions.push(trial.repetition);
-        }
-    }
+    let outcomes: Counts = input.trials_of(cell).map(|trial| trial.outcome).collect();
+    let repetitions: BTreeSet<u32> = input.trials_of(cell).map(|trial| trial.repetition).collect();
     let planned = u64::from(input.plan.repetitions);
-    let compared_with =
-        input.compared_with(cell, |other| input.header.cells.iter().any(|name| name == other));
+    let compared_with = input.compared_with(cell, |other| input.header.cells.contains(other));
     let metric = |spec: &MetricSpec| {
-        let summary = summarise_metric(input, &name, compared_with.as_deref(), spec);
+        let summary = summarise_metric(input, cell, compared_with.as_ref(), spec);
         (spec.name.clone(), summary)
     };
     CellSummary {
-        published_id: input.plan.published_cell(&name).map(|published| published.id.clone()),
-        n: outcomes.completed,
+        published_id: input.plan.published_cell(cell).map(|published| published.id.clone()),
+        n: outcomes.completed(),
         planned,
         not_run: planned.saturating_sub(repetitions.len() as u64),
         outcomes,
         metrics: probe.metrics.iter().map(metric).collect(),
-        cost_per_interrupt: cost(input, &name, compared_with.as_deref(), probe.cost.as_ref()),
+        cost_per_interrupt: cost(input, cell, compared_with.as_ref(), probe.cost.as_ref()),
         published: published(input, cell, probe),
         compared_with,
-        probe: cell.probe.clone(),
-        attachment: cell.attachment.clone(),
-        load: cell.load.clone(),
-        name,
+        name: cell.name(),
+        cell: cell.clone(),
     }
 }
 
-fn summarise_metric(input: &Input, cell: &str, other: Option<&str>, spec: &MetricSpec) -> MetricSummary {
+fn summarise_metric(input: &Input, cell: &Cell, other: Option<&Cell>, spec: &MetricSpec) -> MetricSummary {
     let runs = input.runs(cell, &spec.name);
     let baseline = other.map(|other| input.runs(other, &spec.name)).unwrap_or_default();
     let described = stats::describe(&runs);
@@ -123,18 +111,19 @@ fn ends(interval: Option<Interval>) -> Option<IntervalSummary> {
 }
 
 /// The bootstrap's generator for one number: its own, so that a cell more or less changes no other.
-fn random(input: &Input, cell: &str, metric: &str, purpose: &str) -> Random {
+fn random(input: &Input, cell: &Cell, metric: &str, purpose: &str) -> Random {
     // FNV-1a (Fowler, Noll and Vo), 64 bits.
-    let bytes = [cell, metric, purpose].into_iter().flat_map(|word| word.bytes().chain([0]));
+    let name = cell.name();
+    let bytes = [&name, metric, purpose].into_iter().flat_map(|word| word.bytes().chain([0]));
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     Random::new(input.header.seed ^ hash)
 }
 
-fn cost(input: &Input, cell: &str, other: Option<&str>, spec: Option<&CostSpec>) -> Option<CostSummary> {
+fn cost(input: &Input, cell: &Cell, other: Option<&Cell>, spec: Option<&CostSpec>) -> Option<CostSummary> {
     let (other, spec) = (other?, spec?);
-    let runs = |cell: &str| -> Vec<stats::Run> {
+    let runs = |cell: &Cell| -> Vec<stats::Run> {
         let run = |metrics: &BTreeMap<String, f64>| {
             Some(stats::Run {
                 elapsed_s: *metrics.get(&spec.elapsed)?,
@@ -163,7 +152,7 @@ fn cost(input: &Input, cell: &str, other: Option<&str>, spec: Option<&CostSpec>)
 
 fn published(input: &Input, cell: &Cell, probe: &ProbeSpec) -> Option<PublishedSummary> {
     let name = cell.name();
-    let numbers = input.plan.published_cell(&name)?;
+    let numbers = input.plan.published_cell(cell)?;
     let metric = input::published_metric(probe);
     let other = input.compared_with(cell, |other| input.plan.published_cell(other).is_some());
     let other = other.and_then(|other| input.plan.published_cell(&other));
@@ -189,18 +178,17 @@ fn published(input: &Input, cell: &Cell, probe: &ProbeSpec) -> Option<PublishedS
 
 /// Every completed run of a probe as its sequence number and its ratio to its cell's median, in the
 /// order of execution. Cells with a median that can't be divided by are left out.
-pub fn ratios_to_median(input: &Input, probe: &str, spec: &ProbeSpec) -> Vec<(u64, String, f64)> {
+pub fn ratios_to_median(input: &Input, probe: &str, spec: &ProbeSpec) -> Vec<(u64, Cell, f64)> {
     let Some(metric) = spec.metrics.first() else { return Vec::new() };
-    let cells = input.cells().filter(|cell| cell.probe == probe).map(|cell| cell.name());
-    let medians: BTreeMap<String, f64> = cells
-        .filter_map(|name| Some((stats::describe(&input.runs(&name, &metric.name))?.median, name)))
-        .filter(|(median, _)| *median > 0.0)
-        .map(|(median, name)| (name, median))
+    let cells = input.cells().filter(|cell| cell.probe == probe);
+    let medians: BTreeMap<&Cell, f64> = cells
+        .filter_map(|cell| Some((cell, stats::describe(&input.runs(cell, &metric.name))?.median)))
+        .filter(|(_, median)| *median > 0.0)
         .collect();
     input
         .trials
         .iter()
-        .filter(|trial| trial.outcome == Outcome::Completed)
+        .filter(|trial| trial.outcome.counts())
         .filter_map(|trial| {
             let ratio = trial.metrics.get(&metric.name)? / medians.get(&trial.cell)?;
             Some((trial.sequence, trial.cell.clone(), ratio))

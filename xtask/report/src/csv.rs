@@ -2,7 +2,7 @@
 //! are plain; what is missing is empty.
 
 use super::input::Input;
-use plan::MetricSpec;
+use plan::{Cell, MetricSpec};
 
 /// All trials, in the order of execution.
 pub fn runs(input: &Input) -> String {
@@ -13,6 +13,7 @@ pub fn runs(input: &Input) -> String {
         "probe",
         "attachment",
         "load",
+        "arm",
         "repetition",
         "attempt",
         "outcome",
@@ -26,14 +27,13 @@ pub fn runs(input: &Input) -> String {
     let head = fixed.into_iter().map(str::to_owned).chain(metrics.iter().map(|(_, column)| column.clone()));
     let mut text = line(head);
     for trial in &input.trials {
-        let mut words = trial.cell.splitn(3, '/');
-        let mut word = || words.next().unwrap_or_default().to_owned();
         let fields = [
             trial.sequence.to_string(),
-            trial.cell.clone(),
-            word(),
-            word(),
-            word(),
+            trial.cell.name(),
+            trial.cell.probe.clone(),
+            trial.cell.attachment.clone(),
+            trial.cell.load.clone(),
+            trial.cell.arm.clone().unwrap_or_default(),
             trial.repetition.to_string(),
             trial.attempt.to_string(),
             trial.outcome.name().to_owned(),
@@ -60,7 +60,7 @@ fn columns(input: &Input) -> Vec<(String, String)> {
     let mut probes: Vec<String> = Vec::new();
     for cell in input.cells() {
         if !probes.contains(&cell.probe) {
-            probes.push(cell.probe);
+            probes.push(cell.probe.clone());
         }
     }
     for spec in
@@ -89,8 +89,8 @@ fn column(spec: &MetricSpec) -> String {
 }
 
 /// Whether the probe of `cell` has this metric in this unit: two probes may use one name for two units.
-fn trial_has_column(input: &Input, cell: &str, name: &str, wanted: &str) -> bool {
-    let probe = cell.split('/').next().and_then(|probe| input.plan.probes.get(probe));
+fn trial_has_column(input: &Input, cell: &Cell, name: &str, wanted: &str) -> bool {
+    let probe = input.plan.probes.get(&cell.probe);
     probe.is_some_and(|probe| probe.metrics.iter().any(|spec| spec.name == name && column(spec) == wanted))
 }
 

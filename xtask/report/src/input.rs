@@ -1,12 +1,12 @@
 //! What a results folder holds: the plan and the journal, and views of them.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result};
 
 use super::number::utc;
 use plan::{Cell, MetricSpec, Plan, ProbeSpec};
-use results::journal::{self, Header, Outcome, Resumed, Trial};
+use results::journal::{self, Header, Resumed, Trial};
 
 /// A results folder as read.
 pub struct Input {
@@ -16,6 +16,8 @@ pub struct Input {
     pub header: Header,
     /// The trials, in the order of execution.
     pub trials: Vec<Trial>,
+    /// Places in `trials` of each cell's.
+    by_cell: BTreeMap<Cell, Vec<usize>>,
     /// The header's notes, and what reading the folder adds to them.
     pub notes: Vec<String>,
 }
@@ -40,9 +42,12 @@ impl Input {
             );
         }
         notes.extend(contents.resumed.iter().map(later_session));
-        let input = Self { plan, header: contents.header, trials: contents.trials, notes };
-        for name in &input.header.cells {
-            let cell = parse(name).with_context(|| format!("{}: bad cell name {name:?}", path.display()))?;
+        let mut by_cell: BTreeMap<Cell, Vec<usize>> = BTreeMap::new();
+        for (place, trial) in contents.trials.iter().enumerate() {
+            by_cell.entry(trial.cell.clone()).or_default().push(place);
+        }
+        let input = Self { plan, header: contents.header, trials: contents.trials, by_cell, notes };
+        for cell in input.cells() {
             let probe = input.plan.probes.get(&cell.probe);
             let spec = probe.with_context(|| {
                 format!("{}: no probe {:?}, which the journal has", path.display(), cell.probe)
@@ -55,23 +60,23 @@ impl Input {
     }
 
     /// The cells, in the plan's order.
-    pub fn cells(&self) -> impl Iterator<Item = Cell> {
-        self.header.cells.iter().filter_map(|name| parse(name))
+    pub fn cells(&self) -> impl Iterator<Item = &Cell> {
+        self.header.cells.iter()
     }
 
     /// The trials of one cell.
-    pub fn trials_of<'a>(&'a self, cell: &'a str) -> impl Iterator<Item = &'a Trial> {
-        self.trials.iter().filter(move |trial| trial.cell == cell)
+    pub fn trials_of(&self, cell: &Cell) -> impl Iterator<Item = &Trial> {
+        self.by_cell.get(cell).into_iter().flatten().map(|&place| &self.trials[place])
     }
 
     /// One number per completed trial of a cell, where the probe gave it.
-    pub fn runs(&self, cell: &str, metric: &str) -> Vec<f64> {
+    pub fn runs(&self, cell: &Cell, metric: &str) -> Vec<f64> {
         self.completed(cell).filter_map(|trial| trial.metrics.get(metric).copied()).collect()
     }
 
     /// The completed trials of one cell.
-    pub fn completed<'a>(&'a self, cell: &'a str) -> impl Iterator<Item = &'a Trial> {
-        self.trials_of(cell).filter(|trial| trial.outcome == Outcome::Completed)
+    pub fn completed(&self, cell: &Cell) -> impl Iterator<Item = &Trial> {
+        self.trials_of(cell).filter(|trial| trial.outcome.counts())
     }
 
     /// The attachment that others are compared with.
@@ -81,7 +86,7 @@ impl Input {
 
     /// Of the cells for which `exists` holds, the one to compare `cell` with: the baseline attachment
     /// under the same load, else without load.
-    pub fn compared_with(&self, cell: &Cell, exists: impl Fn(&str) -> bool) -> Option<String> {
+    pub fn compared_with(&self, cell: &Cell, exists: impl Fn(&Cell) -> bool) -> Option<Cell> {
         let baseline = self.baseline()?;
         if cell.attachment == baseline {
             return None;
@@ -90,8 +95,8 @@ impl Input {
         [Some(&cell.load), idle]
             .into_iter()
             .flatten()
-            .map(|load| format!("{}/{baseline}/{load}", cell.probe))
-            .find(|name| exists(name))
+            .map(|load| Cell::new(&cell.probe, baseline, load))
+            .find(|other| exists(other))
     }
 }
 
@@ -124,10 +129,4 @@ fn later_session(resumed: &Resumed) -> String {
         resumed.sequence + 1,
         utc(resumed.started_wall_ns),
     )
-}
-
-/// A cell from its name.
-fn parse(name: &str) -> Option<Cell> {
-    let mut words = name.splitn(3, '/').map(str::to_owned);
-    Some(Cell { probe: words.next()?, attachment: words.next()?, load: words.next()? })
 }

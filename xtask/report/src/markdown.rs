@@ -15,7 +15,7 @@ pub fn page(input: &Input, summary: &Summary) -> String {
         "Plan `{}` · {} · {} of {} completed · seed {} · began {}\n\n",
         summary.plan.replace('`', ""),
         plain(&summary.platform),
-        summary.outcomes.completed,
+        summary.outcomes.completed(),
         number::count(summary.trials_planned, "trial"),
         summary.seed,
         number::utc(summary.started_wall_ns),

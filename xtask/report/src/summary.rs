@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use plan::Better;
-use results::journal::Outcome;
+use plan::{Better, Cell};
+use results::outcome::Counts;
 
 /// Version of the summary's keys.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Everything that the statistics say about one results folder.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -37,7 +37,7 @@ pub struct Summary {
     /// Trials that the plan asks for.
     pub trials_planned: u64,
     /// Trials by how they ended, repeated attempts included.
-    pub outcomes: Outcomes,
+    pub outcomes: Counts,
     /// The cells, in the plan's order.
     pub cells: Vec<CellSummary>,
     /// For each probe, whether its results moved while the matrix ran.
@@ -46,57 +46,14 @@ pub struct Summary {
     pub published_source: Option<String>,
 }
 
-/// Numbers of trials by how they ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub struct Outcomes {
-    /// Measured, with the load proved.
-    pub completed: u64,
-    /// Measured, but not to be trusted.
-    pub invalid: u64,
-    /// Broken.
-    pub failed: u64,
-    /// Ended because it took too long.
-    pub timed_out: u64,
-    /// Can't run here.
-    pub skipped: u64,
-}
-
-impl Outcomes {
-    /// Counts one more.
-    pub fn add(&mut self, outcome: Outcome) {
-        *match outcome {
-            Outcome::Completed => &mut self.completed,
-            Outcome::Invalid => &mut self.invalid,
-            Outcome::Failed => &mut self.failed,
-            Outcome::TimedOut => &mut self.timed_out,
-            Outcome::Skipped => &mut self.skipped,
-        } += 1;
-    }
-
-    /// How many ended that way.
-    pub fn of(&self, outcome: Outcome) -> u64 {
-        match outcome {
-            Outcome::Completed => self.completed,
-            Outcome::Invalid => self.invalid,
-            Outcome::Failed => self.failed,
-            Outcome::TimedOut => self.timed_out,
-            Outcome::Skipped => self.skipped,
-        }
-    }
-}
-
 /// One point of the matrix.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CellSummary {
-    /// `probe/attachment/load`.
+    /// `probe/attachment/load`, for readers.
     pub name: String,
-    /// Name of the probe.
-    pub probe: String,
-    /// Name of the attachment.
-    pub attachment: String,
-    /// Name of the load.
-    pub load: String,
+    /// Which one.
+    #[serde(flatten)]
+    pub cell: Cell,
     /// Its id among the published numbers, such as `disk-3`.
     pub published_id: Option<String>,
     /// Completed trials: the runs that the statistics are about.
@@ -106,9 +63,9 @@ pub struct CellSummary {
     /// Repetitions that the journal has no trial of.
     pub not_run: u64,
     /// Trials by how they ended, repeated attempts included.
-    pub outcomes: Outcomes,
+    pub outcomes: Counts,
     /// The cell that it is compared with; null for the baseline itself and where there is none.
-    pub compared_with: Option<String>,
+    pub compared_with: Option<Cell>,
     /// For each of the probe's metrics, by name.
     pub metrics: BTreeMap<String, MetricSummary>,
     /// What one interrupt costs; null when the probe has no rule for it, and for the baseline itself.
@@ -254,17 +211,12 @@ pub struct Drift {
 impl CellSummary {
     /// Whether it is of the attachment that others are compared with.
     pub fn is_baseline(&self, summary: &Summary) -> bool {
-        summary.baseline.as_ref() == Some(&self.attachment)
+        summary.baseline.as_ref() == Some(&self.cell.attachment)
     }
 
     /// What it lacks, in words: `2 invalid, 1 skipped`; empty when all its trials completed.
     pub fn lacks(&self) -> String {
-        let mut parts: Vec<String> = Outcome::ALL[1..]
-            .iter()
-            .map(|&outcome| (self.outcomes.of(outcome), outcome.name()))
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, name)| format!("{count} {name}"))
-            .collect();
+        let mut parts = self.outcomes.incomplete();
         if self.not_run > 0 {
             parts.push(format!("{} not run", self.not_run));
         }

@@ -21,17 +21,11 @@ pub fn text(input: &Input, summary: &Summary, width: usize) -> String {
     let outcomes = &summary.outcomes;
     text.push_str(&format!(
         "{} of {} completed",
-        outcomes.completed,
+        outcomes.completed(),
         number::count(summary.trials_planned, "trial")
     ));
-    let others = [
-        (outcomes.invalid, "invalid"),
-        (outcomes.failed, "failed"),
-        (outcomes.timed_out, "timed out"),
-        (outcomes.skipped, "skipped"),
-    ];
-    for (count, word) in others.into_iter().filter(|(count, _)| *count > 0) {
-        text.push_str(&format!(", {count} {word}"));
+    for others in outcomes.incomplete() {
+        text.push_str(&format!(", {others}"));
     }
     text.push_str(&format!(" · {}\n", summary.platform));
     let marked = |verdict: &str| {

@@ -37,36 +37,38 @@ pub struct Cell<'a> {
 pub fn probes<'a>(input: &'a Input, summary: &'a Summary) -> Vec<Probe<'a>> {
     let mut probes: Vec<Probe<'a>> = Vec::new();
     for cell in &summary.cells {
-        let Some(spec) = input.plan.probes.get(&cell.probe) else { continue };
+        let Some(spec) = input.plan.probes.get(&cell.cell.probe) else { continue };
         let Some(main) = spec.metrics.first() else { continue };
         let Some(metric) = cell.metrics.get(&main.name) else { continue };
-        let view = Cell { summary: cell, metric, runs: input.runs(&cell.name, &main.name) };
-        match probes.iter_mut().find(|probe| probe.name == cell.probe) {
+        let view = Cell { summary: cell, metric, runs: input.runs(&cell.cell, &main.name) };
+        match probes.iter_mut().find(|probe| probe.name == cell.cell.probe) {
             Some(probe) => probe.cells.push(view),
-            None => probes.push(Probe { input, summary, name: &cell.probe, spec, main, cells: vec![view] }),
+            None => {
+                probes.push(Probe { input, summary, name: &cell.cell.probe, spec, main, cells: vec![view] });
+            }
         }
     }
     for probe in &mut probes {
-        let order = distinct(probe.cells.iter().map(|cell| cell.summary.attachment.as_str()));
-        probe.cells.sort_by_key(|cell| order.iter().position(|name| *name == cell.summary.attachment));
+        let order = distinct(probe.cells.iter().map(|cell| cell.summary.cell.attachment.as_str()));
+        probe.cells.sort_by_key(|cell| order.iter().position(|name| *name == cell.summary.cell.attachment));
     }
     probes
 }
 
 /// The names of all loads, in the plan's order: what figures give colours to.
 pub fn loads(summary: &Summary) -> Vec<&str> {
-    distinct(summary.cells.iter().map(|cell| cell.load.as_str()))
+    distinct(summary.cells.iter().map(|cell| cell.cell.load.as_str()))
 }
 
 impl<'a> Probe<'a> {
     /// The names of its attachments, in the plan's order.
     pub fn attachments(&self) -> Vec<&'a str> {
-        distinct(self.cells.iter().map(|cell| cell.summary.attachment.as_str()))
+        distinct(self.cells.iter().map(|cell| cell.summary.cell.attachment.as_str()))
     }
 
     /// The names of its loads, in the plan's order.
     pub fn loads(&self) -> Vec<&'a str> {
-        let own = distinct(self.cells.iter().map(|cell| cell.summary.load.as_str()));
+        let own = distinct(self.cells.iter().map(|cell| cell.summary.cell.load.as_str()));
         loads(self.summary).into_iter().filter(|load| own.contains(load)).collect()
     }
 

@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::journal::{Header, Outcome, SCHEMA_VERSION, Trial};
+use plan::Cell;
+
+use crate::{
+    journal::{Header, SCHEMA_VERSION, Trial},
+    outcome::Outcome,
+};
 
 /// A header of no cells.
 pub fn header() -> Header {
@@ -28,7 +33,7 @@ pub fn header() -> Header {
 pub fn trial(sequence: u64) -> Trial {
     Trial {
         sequence,
-        cell: "disk/native/none".into(),
+        cell: Cell::new("disk", "native", "none"),
         repetition: 0,
         attempt: 0,
         outcome: Outcome::TimedOut,

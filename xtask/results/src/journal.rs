@@ -9,12 +9,15 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use plan::Cell;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::outcome::Outcome;
+
 /// Version of the journal's lines.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 /// Name of the file in a results folder.
 pub const FILE_NAME: &str = "journal.jsonl";
 
@@ -63,42 +66,10 @@ pub struct Header {
     pub notes: Vec<String>,
     /// SHA-256 of each tool's binary, in hexadecimal.
     pub tools_sha256: BTreeMap<String, String>,
-    /// Names of the cells, in the plan's order.
-    pub cells: Vec<String>,
+    /// The cells, in the plan's order.
+    pub cells: Vec<Cell>,
     /// Trials planned.
     pub trials: u64,
-}
-
-/// How a trial ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// Measured, with its load proved.
-    Completed,
-    /// Measured, but not to be trusted: the load did not run as it should, or the probe says so itself.
-    Invalid,
-    /// Something broke; `stage` and `reason` say where and what.
-    Failed,
-    /// It took longer than the plan allows.
-    TimedOut,
-    /// It can't run here, for the `reason` given.
-    Skipped,
-}
-
-impl Outcome {
-    /// All outcomes, in the order in which they are listed.
-    pub const ALL: [Self; 5] = [Self::Completed, Self::Invalid, Self::Failed, Self::TimedOut, Self::Skipped];
-
-    /// Its name, as in the journal.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Invalid => "invalid",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed-out",
-            Self::Skipped => "skipped",
-        }
-    }
 }
 
 /// One execution of a cell.
@@ -106,8 +77,8 @@ impl Outcome {
 pub struct Trial {
     /// Its number in the order of execution, from 0.
     pub sequence: u64,
-    /// Name of the cell.
-    pub cell: String,
+    /// The cell.
+    pub cell: Cell,
     /// Which repetition of the cell, from 0.
     pub repetition: u32,
     /// 0, or 1 for the one repetition of an invalid trial.
@@ -275,6 +246,7 @@ pub fn read(folder: &Path) -> Result<Contents> {
     })?;
     let mut header = None;
     let (mut trials, mut resumed) = (Vec::new(), Vec::new());
+    check_version(&path, text.lines().next().unwrap_or_default())?;
     for (number, line) in text.split_inclusive('\n').enumerate() {
         let parsed: Line = match serde_json::from_str(line) {
             Ok(parsed) => parsed,
@@ -289,10 +261,20 @@ pub fn read(folder: &Path) -> Result<Contents> {
         }
     }
     let Some(header) = header else { bail!("{} has no header line", path.display()) };
-    if header.schema != SCHEMA_VERSION {
-        bail!("{} has schema {}, this version reads {SCHEMA_VERSION}", path.display(), header.schema);
-    }
     Ok(Contents { header, trials, resumed })
+}
+
+/// Refuses the journal of another version before its lines are read: their keys may mean something else.
+fn check_version(path: &Path, first: &str) -> Result<()> {
+    let version = serde_json::from_str(first).ok().and_then(|first: Value| first.get("schema")?.as_u64());
+    match version {
+        Some(version) if version != u64::from(SCHEMA_VERSION) => bail!(
+            "{} has journal version {version}, this program reads {SCHEMA_VERSION}; make its report with the \
+             version of iomatrix that wrote it (the header says which), or measure again",
+            path.display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -344,5 +326,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         Journal::create(folder.path(), header()).unwrap();
         assert!(Journal::create(folder.path(), header()).is_err());
+    }
+
+    #[test]
+    fn a_journal_of_another_version_is_refused_before_its_lines_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        fs::write(&path, "{\"line\":\"header\",\"schema\":1,\"cells\":[\"disk/native/none\"]}\n").unwrap();
+        let error = read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("journal version 1, this program reads 2"), "{error}");
     }
 }

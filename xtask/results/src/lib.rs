@@ -4,6 +4,7 @@
 pub mod fake;
 pub mod folder;
 pub mod journal;
+pub mod outcome;
 mod remaining;
 
 pub use remaining::{is_final, remaining};

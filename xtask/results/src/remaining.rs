@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 
 use plan::{Cell, schedule::Slot};
 
-use crate::journal::{Outcome, Trial};
+use crate::journal::Trial;
 
 /// Of `order`, what the `trials` of an earlier session have not brought to an end, in the same order.
 pub fn remaining(order: &[Slot], cells: &[Cell], trials: &[Trial]) -> Vec<Slot> {
     let mut last = BTreeMap::new();
     for trial in trials {
-        last.insert((trial.cell.as_str(), trial.repetition), trial);
+        last.insert((&trial.cell, trial.repetition), trial);
     }
-    let names: Vec<String> = cells.iter().map(Cell::name).collect();
-    let open = |slot: &Slot| match last.get(&(names[slot.cell].as_str(), slot.repetition)) {
+    let open = |slot: &Slot| match last.get(&(&cells[slot.cell], slot.repetition)) {
         None => Some(*slot),
         Some(trial) if is_final(trial) => None,
         Some(trial) => Some(Slot { attempt: trial.attempt + 1, ..*slot }),
@@ -21,26 +20,27 @@ pub fn remaining(order: &[Slot], cells: &[Cell], trials: &[Trial]) -> Vec<Slot> 
     order.iter().filter_map(open).collect()
 }
 
-/// Whether nothing follows a trial: an invalid one is repeated once.
+/// Whether nothing follows a trial: the table of outcomes says how often each is tried.
 pub fn is_final(trial: &Trial) -> bool {
-    trial.outcome != Outcome::Invalid || trial.attempt > 0
+    trial.outcome.is_final(trial.attempt)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fake::trial;
+    use crate::outcome::Outcome;
     use plan::schedule::order;
 
     #[test]
     fn what_an_earlier_session_finished_does_not_remain() {
-        let cell = |load: &str| Cell { probe: "disk".into(), attachment: "native".into(), load: load.into() };
+        let cell = |load: &str| Cell::new("disk", "native", load);
         let cells = [cell("none"), cell("cpu@a")];
         let order = order(2, 3, 7);
         assert_eq!(remaining(&order, &cells, &[]), order);
 
         let of = |load: &str, repetition, attempt, outcome| Trial {
-            cell: format!("disk/native/{load}"),
+            cell: cell(load),
             repetition,
             attempt,
             outcome,

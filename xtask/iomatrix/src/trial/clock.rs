@@ -70,11 +70,7 @@ mod tests {
 
     #[test]
     fn a_probe_is_held_against_the_slowest_of_its_attachment() {
-        let cell = |attachment: &str, load: &str| Cell {
-            probe: "disk".into(),
-            attachment: attachment.into(),
-            load: load.into(),
-        };
+        let cell = |attachment: &str, load: &str| Cell::new("disk", attachment, load);
         let mut expected = Expected::default();
         let overdue_s = |expected: &Expected, cell: &Cell| expected.overdue(cell, 100.0).as_secs_f64();
         assert_eq!(overdue_s(&expected, &cell("native", "none")), 50.0);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Broken, PATIENCE, Site, Unfinished};
 use domain::{Event, Process};
 use plan::PartSpec;
-use results::journal::{Outcome, Proof};
+use results::{journal::Proof, outcome::Outcome};
 
 /// A load that has not stopped by then may have lost its domain: the platform is asked.
 const SOON: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 5 });

@@ -22,7 +22,10 @@ use meter::control::Stop;
 use domain::ToolCommand;
 use plan::{AttachmentSpec, Cell, PartSpec, Plan, substitute};
 use platform::Platform;
-use results::journal::{Outcome, Proof, Trial};
+use results::{
+    journal::{Proof, Trial},
+    outcome::Outcome,
+};
 
 /// How long a tool has to tell that it is ready, and to end when told to, in seconds; longer where the plan
 /// gives loads longer to prove themselves, because its places are slow.
@@ -92,7 +95,7 @@ impl Lab<'_> {
         let mut laps = Laps::begin();
         let mut trial = Trial {
             sequence: place.sequence,
-            cell: cell.name(),
+            cell: cell.clone(),
             repetition: place.repetition,
             attempt: place.attempt,
             outcome: Outcome::Completed,

@@ -11,7 +11,7 @@ use super::{
 };
 use domain::Event;
 use plan::ProbeSpec;
-use results::journal::{Outcome, Trial};
+use results::{journal::Trial, outcome::Outcome};
 
 const STAGE: &str = "probe";
 

@@ -3,13 +3,16 @@
 use serde_json::json;
 
 use super::*;
-use crate::matrix::{self, Start, Tally};
+use crate::matrix::{self, Start};
 use crate::progress::Progress;
 use domain::fake::Behaviour;
 use plan::Overrides;
 use plan::schedule;
 use platform::fake::FakePlatform;
-use results::journal::{self, Header, Journal};
+use results::{
+    journal::{self, Header, Journal},
+    outcome::{Counts, Effect},
+};
 
 fn quick_plan() -> Plan {
     let mut plan = plan::load(&plan::plans_folder().join("quick.toml"), &Overrides::default()).unwrap();
@@ -234,16 +237,21 @@ fn a_lost_host_ends_the_matrix_and_the_trial_that_found_it_so_is_none() {
     let mut platform = FakePlatform::new(&plan, &good_tools());
     platform.attachments_left = Some(5);
     let (tally, trials) = execute_all(&plan, &mut platform, Stop::new());
-    assert_eq!((tally.completed, tally.spoiled, trials.len()), (5, 0, 5));
+    assert_eq!((ended(tally), trials.len()), ((5, 0, 0), 5));
 }
 
 fn journal_in(folder: &std::path::Path) -> Journal {
-    let header = json!({"schema": 1, "version": "0", "plan_sha256": "", "seed": 1, "started_wall_ns": 0,
+    let header = json!({"schema": journal::SCHEMA_VERSION, "version": "0", "plan_sha256": "", "seed": 1, "started_wall_ns": 0,
         "platform": "fake", "host": {}, "domain_cpus": {}, "notes": [], "tools_sha256": {}, "cells": [], "trials": 0});
     Journal::create(folder, serde_json::from_value::<Header>(header).unwrap()).unwrap()
 }
 
-fn execute_all(plan: &Plan, platform: &mut FakePlatform, stop: Stop) -> (Tally, Vec<Trial>) {
+/// How many completed, were skipped, and spoil the matrix.
+fn ended(tally: Counts) -> (u64, u64, u64) {
+    (tally.with(Effect::Succeeds), tally.with(Effect::Lacks), tally.with(Effect::Spoils))
+}
+
+fn execute_all(plan: &Plan, platform: &mut FakePlatform, stop: Stop) -> (Counts, Vec<Trial>) {
     let folder = tempfile::tempdir().unwrap();
     let cells = plan::expand(plan).unwrap();
     let order = schedule::order(cells.len(), plan.repetitions, plan.seed);
@@ -259,7 +267,7 @@ fn the_whole_matrix_completes_on_faked_domains() {
     let plan = quick_plan();
     let mut platform = FakePlatform::new(&plan, &good_tools());
     let (tally, trials) = execute_all(&plan, &mut platform, Stop::new());
-    assert_eq!(tally, Tally { completed: 72, skipped: 0, spoiled: 0 });
+    assert_eq!(ended(tally), (72, 0, 0));
     assert_eq!(trials.len(), 72);
     assert!(trials.iter().enumerate().all(|(index, trial)| trial.sequence == index as u64));
 }
@@ -270,7 +278,7 @@ fn cells_that_cannot_run_here_are_skipped_with_the_reason() {
     let mut platform = FakePlatform::new(&plan, &good_tools());
     platform.without_loop = true;
     let (tally, trials) = execute_all(&plan, &mut platform, Stop::new());
-    assert_eq!(tally, Tally { completed: 57, skipped: 15, spoiled: 0 });
+    assert_eq!(ended(tally), (57, 15, 0));
     let skipped = trials.iter().find(|trial| trial.outcome == Outcome::Skipped).unwrap();
     assert_eq!(skipped.reason.as_deref(), Some("no loop device here"));
     assert!(skipped.metrics.is_empty());
@@ -286,7 +294,7 @@ fn an_invalid_trial_is_kept_and_repeated_once() {
     tools.push(("cpuload", weak));
     let mut platform = FakePlatform::new(&plan, &tools);
     let (tally, trials) = execute_all(&plan, &mut platform, Stop::new());
-    assert_eq!(tally, Tally { completed: 1, skipped: 0, spoiled: 1 });
+    assert_eq!(ended(tally), (1, 0, 1));
     let attempts: Vec<u32> =
         trials.iter().filter(|trial| trial.outcome == Outcome::Invalid).map(|trial| trial.attempt).collect();
     assert_eq!(attempts, [0, 1]);
@@ -299,5 +307,5 @@ fn a_stopped_matrix_keeps_what_was_finished_and_nothing_else() {
     let stop = Stop::new();
     stop.raise();
     let (tally, trials) = execute_all(&plan, &mut platform, stop);
-    assert_eq!((tally, trials.len()), (Tally::default(), 0));
+    assert_eq!((tally, trials.len()), (Counts::default(), 0));
 }

@@ -31,7 +31,7 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
         if let Some(interval) = difference.interval {
             panels.interval(&mut svg, (interval.low, interval.high), y);
         }
-        let load = &cell.summary.load;
+        let load = &cell.summary.cell.load;
         let shape = Shape::of_series(series_of(probe, load));
         panels.mark(&mut svg, shape, difference.value, y, &class_of(probe, load));
         let percent = cell.metric.ratio.map(|ratio| number::percent_change(ratio.value)).unwrap_or_default();

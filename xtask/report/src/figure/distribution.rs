@@ -19,7 +19,9 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
     let attachments: Vec<&str> = probe
         .attachments()
         .into_iter()
-        .filter(|name| probe.cells.iter().any(|cell| cell.summary.attachment == *name && cell.runs.len() > 1))
+        .filter(|name| {
+            probe.cells.iter().any(|cell| cell.summary.cell.attachment == *name && cell.runs.len() > 1)
+        })
         .collect();
     if attachments.is_empty() {
         return None;
@@ -34,7 +36,7 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
     for (column, attachment) in attachments.iter().enumerate() {
         let left = LEFT + column as f64 * (width + APART);
         let cells: Vec<&Cell> =
-            probe.cells.iter().filter(|cell| cell.summary.attachment == *attachment).collect();
+            probe.cells.iter().filter(|cell| cell.summary.cell.attachment == *attachment).collect();
         let axis =
             Axis::logarithmic(cells.iter().flat_map(|cell| cell.runs.iter().copied()), (left, left + width));
         svg.text((left, upper.0 - 10.0), Anchor::Start, "strong", &cut(attachment, (width / 7.0) as usize));
@@ -90,7 +92,7 @@ fn draw_steps(
             None => ends = ends.last().map(|(_, y)| (x.at(*value), *y)).into_iter().collect(),
         }
     }
-    let load = &cell.summary.load;
+    let load = &cell.summary.cell.load;
     svg.path(&d, &format!("step {}", class_of(probe, load)));
     svg.marks(Shape::of_series(series_of(probe, load)), &ends, 3.2, &class_of(probe, load));
 }

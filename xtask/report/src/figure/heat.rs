@@ -31,8 +31,10 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
         svg.text((0.0, y + HEIGHT / 2.0 + 4.0), Anchor::Start, "strong", &cut(attachment, 18));
         for (column, load) in loads.iter().enumerate() {
             let corner = (left + column as f64 * width + 1.5, y + 1.5);
-            let found =
-                probe.cells.iter().find(|c| c.summary.attachment == *attachment && c.summary.load == *load);
+            let found = probe
+                .cells
+                .iter()
+                .find(|c| c.summary.cell.attachment == *attachment && c.summary.cell.load == *load);
             let Some(cell) = found else { continue };
             draw_cell(&mut svg, probe, cell.summary, strongest, corner, (width - 3.0, HEIGHT - 3.0));
             if let Some(ratio) = cell.metric.ratio {

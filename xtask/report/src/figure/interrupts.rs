@@ -67,7 +67,7 @@ fn sources(probe: &Probe, metric: &str) -> Vec<String> {
     let mut sources: Vec<String> = Vec::new();
     for cell in &probe.cells {
         for trial in
-            probe.input.completed(&cell.summary.name).filter(|trial| trial.metrics.contains_key(metric))
+            probe.input.completed(&cell.summary.cell).filter(|trial| trial.metrics.contains_key(metric))
         {
             let source = named(&trial.interrupt_sources);
             if !sources.contains(&source) {
@@ -94,7 +94,7 @@ fn draw_counts(
     for (index, source) in sources.iter().enumerate() {
         let of_source = probe
             .input
-            .completed(&cell.summary.name)
+            .completed(&cell.summary.cell)
             .filter(|trial| named(&trial.interrupt_sources) == *source)
             .filter_map(|trial| trial.metrics.get(metric));
         let points: Vec<(f64, f64)> = of_source

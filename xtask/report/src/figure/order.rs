@@ -8,7 +8,6 @@ use super::{
     svg::{Anchor, Shape, Svg, WIDTH, short},
 };
 use crate::{analyse, number, summary::Drift, view::Probe};
-use results::journal::Outcome;
 
 /// Ratio of each run to its cell's median over the order of execution, coloured by load.
 pub fn draw(probe: &Probe) -> Option<Figure> {
@@ -31,9 +30,7 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
     });
     svg.line((left, up.at(0.0)), (WIDTH - 8.0, up.at(0.0)), "reference");
     for load in probe.loads() {
-        let name = format!("/{load}");
-        let of_load =
-            runs.iter().filter(|(_, cell, _)| cell.ends_with(&name) && cell.split('/').nth(2) == Some(load));
+        let of_load = runs.iter().filter(|(_, cell, _)| cell.load == load);
         let points: Vec<(f64, f64)> =
             of_load.map(|(at, _, ratio)| (across.at(*at as f64), up.at((ratio - 1.0) * 100.0))).collect();
         svg.marks(Shape::of_series(series_of(probe, load)), &points, 2.8, &class_of(probe, load));
@@ -70,12 +67,11 @@ pub fn draw_legend(svg: &mut Svg, probe: &Probe, left: f64, y: f64) {
 }
 
 fn draw_incomplete(svg: &mut Svg, probe: &Probe, across: &Axis, bottom: f64) {
-    let prefix = format!("{}/", probe.name);
     let lines: String = probe
         .input
         .trials
         .iter()
-        .filter(|trial| trial.outcome != Outcome::Completed && trial.cell.starts_with(&prefix))
+        .filter(|trial| !trial.outcome.counts() && trial.cell.probe == probe.name)
         .map(|trial| format!("M{} {}v-7", short(across.at(trial.sequence as f64)), short(bottom)))
         .collect();
     if !lines.is_empty() {

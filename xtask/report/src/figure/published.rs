@@ -43,7 +43,7 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
             panels.mark(&mut svg, Shape::Diamond, ratio, y, "hollow");
         }
         if let Some(ratio) = measured {
-            let load = &cell.summary.load;
+            let load = &cell.summary.cell.load;
             panels.mark(
                 &mut svg,
                 Shape::of_series(series_of(probe, load)),

@@ -55,9 +55,9 @@ impl Rows {
                     let border = y - self.height / 2.0 - GAP / 2.0;
                     svg.line((0.0, border), (self.plot.1, border), "grid");
                 }
-                svg.text((0.0, y + 4.0), Anchor::Start, "strong", &cut(&cell.summary.attachment, NAME));
+                svg.text((0.0, y + 4.0), Anchor::Start, "strong", &cut(&cell.summary.cell.attachment, NAME));
             }
-            svg.text((self.loads_at, y + 4.0), Anchor::Start, "soft", &cut(&cell.summary.load, NAME));
+            svg.text((self.loads_at, y + 4.0), Anchor::Start, "soft", &cut(&cell.summary.cell.load, NAME));
         }
     }
 
@@ -73,7 +73,7 @@ impl Rows {
 }
 
 fn starts_group(probe: &Probe, index: usize) -> bool {
-    index == 0 || probe.cells[index - 1].summary.attachment != probe.cells[index].summary.attachment
+    index == 0 || probe.cells[index - 1].summary.cell.attachment != probe.cells[index].summary.cell.attachment
 }
 
 /// Why a cell has no runs.

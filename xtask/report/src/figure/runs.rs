@@ -90,7 +90,7 @@ fn draw_cell(
             Some((place(Some(*run))?, y + SPREAD * (2.0 * ((index as f64 + 0.5) * GOLDEN).fract() - 1.0)))
         })
         .collect();
-    let load = &cell.summary.load;
+    let load = &cell.summary.cell.load;
     svg.marks(Shape::of_series(series_of(probe, load)), &points, 2.4, &class_of(probe, load));
     let ends =
         cell.metric.mean_interval.map(|interval| [interval.low, interval.high].map(|end| place(Some(end))));

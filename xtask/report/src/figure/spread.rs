@@ -40,7 +40,7 @@ pub fn variance(probe: &Probe) -> Option<Figure> {
         if let Some(interval) = cell.metric.variance_interval {
             svg.line((axis.at(interval.low), y), (axis.at(interval.high), y), "interval");
         }
-        let load = &cell.summary.load;
+        let load = &cell.summary.cell.load;
         let shape = Shape::of_series(series_of(probe, load));
         svg.marks(shape, &[(axis.at(variance), y)], 4.5, &class_of(probe, load));
         let stdev = Scale::of(&probe.main.unit, variance.sqrt(), 3).with_unit(variance.sqrt());
@@ -85,7 +85,7 @@ pub fn range(probe: &Probe) -> Option<Figure> {
             rows.draw_missing(&mut svg, y, &why_no_spread(cell));
             continue;
         };
-        let class = format!("bar {}", class_of(probe, &cell.summary.load));
+        let class = format!("bar {}", class_of(probe, &cell.summary.cell.load));
         svg.rect((axis.at(0.0), y - 7.0), (axis.at(range) - axis.at(0.0), 14.0), &class);
         let text = format!("{} of {} runs", scale.with_unit(range), cell.metric.n);
         said.push(format!("{} {text}", cell.summary.name));

@@ -10,7 +10,6 @@ use crate::{
     summary::Summary,
     view::{Cell, Probe},
 };
-use results::journal::Outcome;
 
 /// Differences listed at a glance.
 const LISTED: usize = 6;
@@ -18,12 +17,8 @@ const LISTED: usize = 6;
 /// Title, platform, notes, and how many trials completed.
 pub fn header(input: &Input, summary: &Summary) -> Markup {
     let outcomes = &summary.outcomes;
-    let others: Vec<String> = Outcome::ALL[1..]
-        .iter()
-        .filter(|&&outcome| outcomes.of(outcome) > 0)
-        .map(|&outcome| format!("{} {}", outcomes.of(outcome), outcome.name()))
-        .collect();
-    let completed = format!("{} of {}", outcomes.completed, summary.trials_planned);
+    let others = outcomes.incomplete();
+    let completed = format!("{} of {}", outcomes.completed(), summary.trials_planned);
     let complete = summary.cells.iter().filter(|cell| cell.n >= cell.planned).count();
     let took = input
         .trials

@@ -120,5 +120,5 @@ fn figure_of(figure: &Figure) -> Markup {
 
 /// A section's anchor from a name.
 fn anchor(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect()
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect()
 }

@@ -14,11 +14,11 @@ use crate::{
     view::Probe,
 };
 use plan::PartSpec;
-use results::journal::{Outcome, Trial};
+use results::journal::Trial;
 
 /// Order of trials, and whether results moved.
 pub fn order(input: &Input, summary: &Summary, probes: &[(Probe, Vec<Figure>)]) -> Markup {
-    let looked_at = |trial: &&Trial| trial.outcome == Outcome::Completed && !trial.looked_at_s.is_empty();
+    let looked_at = |trial: &&Trial| trial.outcome.counts() && !trial.looked_at_s.is_empty();
     let looked_at = input.trials.iter().filter(looked_at).count() as u64;
     html! {
         section #order {

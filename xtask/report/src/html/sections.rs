@@ -79,7 +79,7 @@ pub fn incomplete(input: &Input, summary: &Summary) -> Markup {
                     }
                     (table(&incomplete))
                 }
-                None => p { "All " (summary.outcomes.completed) " trials completed." },
+                None => p { "All " (summary.outcomes.completed()) " trials completed." },
             }
         }
     }

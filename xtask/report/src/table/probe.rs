@@ -271,7 +271,7 @@ fn mean_of(counts: &[u64]) -> Option<f64> {
 
 /// The cell's name without the probe's, which the section has.
 fn name(cell: &Cell) -> String {
-    format!("{} / {}", cell.summary.attachment, cell.summary.load)
+    format!("{} / {}", cell.summary.cell.attachment, cell.summary.cell.load)
 }
 
 fn new(caption: String, titles: &[String]) -> Table {

@@ -2,7 +2,7 @@
 
 use super::{NONE, Table, shown};
 use crate::{input::Input, number};
-use results::journal::{Outcome, Proof, Trial};
+use results::journal::{Proof, Trial};
 
 /// What each load had to reach and reached, over all trials that measured it.
 pub fn proofs(input: &Input) -> Option<Table> {
@@ -24,7 +24,7 @@ pub fn proofs(input: &Input) -> Option<Table> {
             let described = stats::describe(&measured);
             let plain = |value: f64| number::single(value, "count").replace("\u{a0}count", "");
             table.rows.push(vec![
-                cell.clone(),
+                cell.name(),
                 part.domain.clone(),
                 part.tool.clone(),
                 part.key.clone(),
@@ -63,7 +63,7 @@ const STAGES: [(&str, &str); 9] = [
 pub fn stages(input: &Input) -> Option<Table> {
     let titles = ["Stage", "What it is", "#Trials", "#Median (s)", "#Largest (s)", "#All (s)"];
     let mut table = Table::new("Where the time of the completed trials went.", &titles);
-    let completed = || input.trials.iter().filter(|trial| trial.outcome == Outcome::Completed);
+    let completed = || input.trials.iter().filter(|trial| trial.outcome.counts());
     for (stage, what) in STAGES {
         let seconds: Vec<f64> = completed().filter_map(|trial| trial.stages_s.get(stage).copied()).collect();
         let Some(described) = stats::describe(&seconds) else { continue };
@@ -85,7 +85,7 @@ pub fn incomplete(input: &Input) -> Option<Table> {
     let mut table = Table::new("Trials that are not in any statistic, and why.", &titles);
     for cell in &input.header.cells {
         let mut groups: Vec<(&Trial, Vec<u64>)> = Vec::new();
-        for trial in input.trials_of(cell).filter(|trial| trial.outcome != Outcome::Completed) {
+        for trial in input.trials_of(cell).filter(|trial| !trial.outcome.counts()) {
             let same = |first: &Trial| {
                 (first.outcome, &first.stage, &first.reason) == (trial.outcome, &trial.stage, &trial.reason)
             };
@@ -96,7 +96,7 @@ pub fn incomplete(input: &Input) -> Option<Table> {
         }
         for (trial, numbers) in groups {
             table.rows.push(vec![
-                cell.clone(),
+                cell.name(),
                 trial.outcome.name().into(),
                 numbers.len().to_string(),
                 trial.stage.clone().unwrap_or(NONE.into()),
@@ -108,7 +108,7 @@ pub fn incomplete(input: &Input) -> Option<Table> {
             let planned = input.plan.repetitions.to_string();
             let reason = "the matrix ended before its first trial";
             table.rows.push(vec![
-                cell.clone(),
+                cell.name(),
                 "not run".into(),
                 planned,
                 NONE.into(),

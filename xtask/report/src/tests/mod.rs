@@ -8,6 +8,9 @@ use meter::random::Random;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use plan::Cell;
+use results::outcome::Outcome;
+
 use super::{make, summary::Summary, terminal};
 
 /// A sample with its report.
@@ -84,11 +87,11 @@ fn missing_numbers_are_null_and_counted() {
     assert_eq!(of(sample::WITHOUT_TRIALS).lacks(), "12 not run");
     assert_eq!(of(sample::SKIPPED).lacks(), "12 skipped");
     let repeated = of("disk/virtual/udp@a");
-    assert_eq!((repeated.n, repeated.outcomes.invalid, repeated.not_run), (12, 2, 0));
-    assert_eq!(of("net-send/virtual/udp@a").outcomes.timed_out, 1);
+    assert_eq!((repeated.n, repeated.outcomes.of(Outcome::Invalid), repeated.not_run), (12, 2, 0));
+    assert_eq!(of("net-send/virtual/udp@a").outcomes.of(Outcome::TimedOut), 1);
     assert_eq!(of("disk/dom0/none").published_id.as_deref(), Some("disk-2"));
-    assert_eq!(of("net-send/virtual/udp@a").compared_with.as_deref(), Some("net-send/native/udp@a"));
-    assert_eq!(of("disk/virtual/udp@a").compared_with.as_deref(), Some("disk/native/none"));
+    assert_eq!(of("net-send/virtual/udp@a").compared_with, Some(Cell::new("net-send", "native", "udp@a")));
+    assert_eq!(of("disk/virtual/udp@a").compared_with, Some(Cell::new("disk", "native", "none")));
     assert_eq!(of("disk/native/none").compared_with, None);
 }
 
@@ -155,7 +158,7 @@ fn check_balance(path: &str, text: &str) {
 fn the_page_tells_where_the_time_went_and_when_the_host_was_asked() {
     let (folder, report) = made(6);
     let page = fs::read_to_string(folder.path().join("report/index.html")).unwrap();
-    let completed = report.summary.outcomes.completed;
+    let completed = report.summary.outcomes.completed();
     let row = format!("<td class=\"n\">{completed}</td><td class=\"n\">0.125</td><td class=\"n\">0.125</td>");
     assert!(page.contains(&row), "{row}");
     assert!(page.contains("attach.switch") && !page.contains("attach.appear"));

@@ -8,7 +8,10 @@ use serde_json::json;
 
 use plan::schedule;
 use plan::{Cell, Overrides, Plan};
-use results::journal::{Header, Journal, Outcome, Proof, Trial};
+use results::{
+    journal::{self, Header, Journal, Proof, Trial},
+    outcome::Outcome,
+};
 
 /// The platform of the sample, with characters that no page may take for markup.
 pub const PLATFORM: &str = "network namespaces on one kernel, no hypervisor <sample & test>";
@@ -47,7 +50,7 @@ pub fn write(folder: &Path, plan: &Plan) {
             (trial.sequence, trial.started_wall_ns) = (sequence, at_ns);
             at_ns += (trial.wall_s * 1e9) as u64;
             sequence += 1;
-            let again = trial.outcome == Outcome::Invalid;
+            let again = !trial.outcome.is_final(attempt);
             journal.trial(trial).unwrap();
             if !again {
                 break;
@@ -58,7 +61,7 @@ pub fn write(folder: &Path, plan: &Plan) {
 
 fn header(plan: &Plan, cells: &[Cell], text: &str) -> Header {
     let header = json!({
-        "schema": 1, "version": "0.1.0", "plan_sha256": tools::sha256(text.as_bytes()), "seed": plan.seed,
+        "schema": journal::SCHEMA_VERSION, "version": "0.1.0", "plan_sha256": tools::sha256(text.as_bytes()), "seed": plan.seed,
         "started_wall_ns": 1_795_369_217_000_000_000_u64, "platform": PLATFORM,
         "host": {
             "host": "bench", "kernel": "6.12.0", "architecture": "x86_64", "cpu_model": "Sample CPU",
@@ -74,7 +77,7 @@ fn header(plan: &Plan, cells: &[Cell], text: &str) -> Header {
             "cpuload": "1d".repeat(32), "diskprobe": "8a".repeat(32), "netprobe": "c4".repeat(32),
             "udpsend": "77".repeat(32),
         },
-        "cells": cells.iter().map(Cell::name).collect::<Vec<_>>(),
+        "cells": cells,
         "trials": cells.len() as u64 * u64::from(plan.repetitions),
     });
     serde_json::from_value(header).unwrap()
@@ -89,7 +92,7 @@ fn trial(cell: &Cell, repetition: u32, attempt: u32, random: &mut Random) -> Opt
     let (outcome, stage, reason) = ending(&name, repetition, attempt);
     let measured = matches!(outcome, Outcome::Completed | Outcome::Invalid);
     let mut trial: Trial = serde_json::from_value(json!({
-        "sequence": 0, "cell": name, "repetition": repetition, "attempt": attempt, "outcome": outcome,
+        "sequence": 0, "cell": cell, "repetition": repetition, "attempt": attempt, "outcome": outcome,
         "stage": stage, "reason": reason, "started_wall_ns": 0, "wall_s": 1.0, "probe_s": 0.0,
         "metrics": {}, "interrupt_sources": [], "proofs": [],
         "stages_s": {"attach": 0.25, "attach.switch": 0.125, "probe": 0.5},
