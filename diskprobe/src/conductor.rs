@@ -268,7 +268,7 @@ impl Conductor<'_> {
         if let Some(rate) =
             self.config.rate.filter(|_| tally.operations >= FEWEST_FOR_RATE && !stop.is_raised())
         {
-            let intended = rate.operations as f64 / (rate.per_ns as f64 / 1e9);
+            let intended = rate.rate.per_second();
             let reached = tally.operations as f64 / ((tally.end_ns - tally.begin_ns) as f64 / 1e9);
             if reached < intended * LOAD_REACHED {
                 doubts.push(format!(

@@ -6,6 +6,7 @@ use meter::{
     cpulist::CpuList,
     pacer::{Arrivals, Schedule},
     placement::Placement,
+    rate::Rate,
     units::{self, Bytes, Nanoseconds},
 };
 use serde::Serialize;
@@ -46,7 +47,7 @@ pub struct Config {
     /// Seed of random order, verifiable data and arrivals.
     pub seed: u64,
     /// Intended load; `null` for as fast as it goes.
-    pub rate: Option<Rate>,
+    pub rate: Option<Pace>,
     /// Number of runs, the most of them with `steady_state`.
     pub runs: u32,
     /// Whether runs go on only until SNIA's rule finds them steady.
@@ -178,27 +179,24 @@ pub enum Order {
     Random,
 }
 
-/// An intended load: `operations` every `per_ns` nanoseconds, of all workers together.
+/// An intended load, of all workers together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Rate {
-    /// Numerator.
-    pub operations: u64,
-    /// Denominator.
-    pub per_ns: u64,
+pub struct Pace {
+    /// The rate of operations.
+    #[serde(flatten)]
+    pub rate: Rate,
     /// Whether arrivals are exponential instead of even.
     pub poisson: bool,
 }
 
-impl Rate {
+impl Pace {
     /// The schedule of one of `workers` workers, and how long after the start it begins: together
     /// they are even.
     #[must_use]
     pub fn schedule(self, worker: u64, workers: u64, seed: u64) -> (Schedule, u64) {
         let arrivals = if self.poisson { Arrivals::Poisson } else { Arrivals::Fixed };
-        let schedule = Schedule::fixed(self.operations, self.per_ns.saturating_mul(workers));
-        let lead = u128::from(self.per_ns) * u128::from(worker) / u128::from(self.operations);
-        (schedule.with_arrivals(arrivals, seed.wrapping_add(worker)), u64::try_from(lead).unwrap_or(0))
+        self.rate.schedule(worker, workers, 1, arrivals, seed)
     }
 }
 
@@ -241,8 +239,8 @@ impl fmt::Display for Config {
         }
         let order = if self.order == Order::Random { " in random order" } else { "" };
         write!(f, ", blocks of {}{order}, depth {}", Bytes(self.block_size_bytes.into()), self.queue_depth)?;
-        if let Some(rate) = self.rate {
-            let per_s = rate.operations as f64 / (rate.per_ns as f64 / 1e9);
+        if let Some(pace) = self.rate {
+            let per_s = pace.rate.per_second();
             write!(f, ", {}", units::si(per_s, "operations/s"))?;
         }
         if self.runs > 1 {

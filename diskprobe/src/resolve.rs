@@ -5,13 +5,13 @@ use std::str::FromStr;
 use meter::{
     Error, Result,
     cli::CommonArgs,
-    clock::SECOND_NS,
-    units::{Bytes, PacketRate},
+    rate::{ByteRate, Rate},
+    units::Bytes,
 };
 
 use crate::{
     args::{Args, ArrivalsName, Command, EngineName, ReadArgs, WorkArgs, WriteArgs},
-    config::{Config, EngineKind, Existing, Mode, Order, Precondition, Rate, ReadMode, WriteMode},
+    config::{Config, EngineKind, Existing, Mode, Order, Pace, Precondition, ReadMode, WriteMode},
     data::{Data, Filler, SECTOR},
     outcome::Summary,
     setup::{RingOptions, SubmissionPoll},
@@ -27,41 +27,32 @@ const LARGEST_BUFFERS: u64 = 1 << 30;
 /// An intended load as typed: operations/s or bytes/s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateText {
-    /// `5000/s`, `50k`.
-    Operations(u64),
+    /// `5000/s`, `50k`, `2/min`.
+    Operations(Rate),
     /// `200MB/s`, `64MiB/s`.
-    Bytes(u64),
+    Bytes(ByteRate),
 }
 
 impl FromStr for RateText {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let rate = match text.strip_suffix("B/s") {
-            Some(number) => Self::Bytes(format!("{number}B").parse::<Bytes>()?.0),
-            None => Self::Operations(
-                text.parse::<PacketRate>()
-                    .map_err(|_| {
-                        format!("`{text}` is no rate; write `5000/s` for operations or `200MB/s` for bytes")
-                    })?
-                    .0,
-            ),
+        let rate = if text.ends_with("B/s") {
+            text.parse().map(Self::Bytes)
+        } else {
+            text.parse().map(Self::Operations)
         };
-        match rate {
-            Self::Operations(0) | Self::Bytes(0) => Err("a rate of 0 would never start".into()),
-            rate => Ok(rate),
-        }
+        rate.map_err(|why| format!("{why}; write `5000/s` for operations or `200MB/s` for bytes"))
     }
 }
 
 impl RateText {
-    fn resolve(self, block_size: u64, poisson: bool) -> Rate {
-        match self {
-            Self::Operations(operations) => Rate { operations, per_ns: SECOND_NS, poisson },
-            Self::Bytes(bytes) => {
-                Rate { operations: bytes, per_ns: SECOND_NS.saturating_mul(block_size), poisson }
-            }
-        }
+    fn resolve(self, block_size: u64, poisson: bool) -> Result<Pace> {
+        let rate = match self {
+            Self::Operations(rate) => rate,
+            Self::Bytes(ByteRate(rate)) => rate.scaled(1, block_size).map_err(Error::bad_arguments)?,
+        };
+        Ok(Pace { rate, poisson })
     }
 }
 
@@ -94,7 +85,10 @@ pub fn config(args: &Args) -> Result<Config> {
         warmup_ns: common.warmup_ns(),
         order: work.order,
         seed: work.seed,
-        rate: work.rate.map(|rate| rate.resolve(work.block_size.0, work.arrivals == ArrivalsName::Poisson)),
+        rate: work
+            .rate
+            .map(|rate| rate.resolve(work.block_size.0, work.arrivals == ArrivalsName::Poisson))
+            .transpose()?,
         runs: work.repeat.unwrap_or(if work.steady_state { DEFAULT_ROUNDS } else { 1 }),
         steady_state: work.steady_state,
         settle_ns: work.settle.0,
@@ -280,6 +274,10 @@ mod tests {
     #[test]
     fn a_rate_in_bytes_is_exact() {
         let rate = resolved("diskprobe write x --block-size 4KiB --rate 100MB/s").unwrap().rate.unwrap();
-        assert_eq!(u128::from(rate.per_ns) * 100_000_000, u128::from(rate.operations) * 4096 * 1_000_000_000);
+        let rate = rate.rate;
+        assert_eq!(
+            u128::from(rate.per_ns()) * 100_000_000,
+            u128::from(rate.operations()) * 4096 * 1_000_000_000
+        );
     }
 }

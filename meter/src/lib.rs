@@ -25,6 +25,7 @@ pub mod io_uring;
 pub mod pacer;
 pub mod placement;
 pub mod random;
+pub mod rate;
 pub mod record;
 pub mod relay;
 pub mod runtime;

@@ -56,13 +56,21 @@ impl Schedule {
     /// When `operations` or `burst` is 0.
     #[must_use]
     pub fn bursts(operations: u64, per_ns: u64, burst: u64) -> Self {
+        Self::spaced(u128::from(per_ns) * u128::from(burst), operations, burst)
+    }
+
+    /// `burst` operations at every multiple of the fraction `step_ns / operations`.
+    ///
+    /// # Panics
+    /// When `operations` or `burst` is 0.
+    #[must_use]
+    pub fn spaced(step_ns: u128, operations: u64, burst: u64) -> Self {
         assert!(operations > 0 && burst > 0, "a schedule needs a rate and a burst above zero");
-        let step = u128::from(per_ns) * u128::from(burst);
         Self {
             whole_ns: 0,
             remainder: 0,
-            step_whole_ns: u64::try_from(step / u128::from(operations)).unwrap_or(u64::MAX),
-            step_remainder: (step % u128::from(operations)) as u64,
+            step_whole_ns: u64::try_from(step_ns / u128::from(operations)).unwrap_or(u64::MAX),
+            step_remainder: (step_ns % u128::from(operations)) as u64,
             operations,
             burst,
             left_in_burst: burst,

@@ -10,18 +10,6 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Bytes(pub u64);
 
-/// A bit rate in bits/s, typed as `100Mbps`, `2.5Gbps` or `9600bps`. Always powers of 1000.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(transparent)]
-pub struct BitRate(pub u64);
-
-/// A rate of packets or operations in 1/s, typed as `50000`, `50kpps` or `1.5Mpps`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(transparent)]
-pub struct PacketRate(pub u64);
-
 /// A length of time, typed as `10s`, `500ms`, `20us`, `100ns`, `2min` or `8h`; a bare number is seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -36,7 +24,7 @@ impl Nanoseconds {
     }
 }
 
-const BYTE_UNITS: &[(&str, u64)] = &[
+pub(crate) const BYTE_UNITS: &[(&str, u64)] = &[
     ("", 1),
     ("B", 1),
     ("kB", 1000),
@@ -49,19 +37,6 @@ const BYTE_UNITS: &[(&str, u64)] = &[
     ("GiB", 1 << 30),
     ("TiB", 1 << 40),
 ];
-const BIT_RATE_UNITS: &[(&str, u64)] = &[
-    ("", 1),
-    ("bps", 1),
-    ("kbps", 1000),
-    ("Mbps", 1_000_000),
-    ("Gbps", 1_000_000_000),
-    ("bit/s", 1),
-    ("kbit/s", 1000),
-    ("Mbit/s", 1_000_000),
-    ("Gbit/s", 1_000_000_000),
-];
-const PACKET_RATE_UNITS: &[(&str, u64)] =
-    &[("", 1), ("pps", 1), ("/s", 1), ("k", 1000), ("kpps", 1000), ("M", 1_000_000), ("Mpps", 1_000_000)];
 const TIME_UNITS: &[(&str, u64)] = &[
     ("", 1_000_000_000),
     ("ns", 1),
@@ -73,26 +48,53 @@ const TIME_UNITS: &[(&str, u64)] = &[
     ("h", 3_600_000_000_000),
 ];
 
-/// A number and its unit, exactly: decimals are kept as integers, so 0.1 GB is 100 000 000 bytes.
-fn parse(text: &str, units: &[(&str, u64)], example: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let number_end = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(text.len());
-    let (number, unit) = (text[..number_end].replace('_', ""), text[number_end..].trim());
-    let Some(&(_, factor)) = units.iter().find(|(name, _)| *name == unit) else {
-        let known: Vec<&str> = units.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect();
-        return Err(format!("unknown unit `{unit}`; use one of {}, as in `{example}`", known.join(", ")));
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((&number, ""));
-    let invalid = || format!("`{text}` is not a number with a unit, such as `{example}`");
-    if (whole.is_empty() && fraction.is_empty()) || fraction.len() > 18 || fraction.contains('.') {
-        return Err(invalid());
+/// A typed number, exactly: `digits` / `scale`.
+pub(crate) struct Decimal {
+    /// The number without its point.
+    pub digits: u128,
+    /// 10 to the number of decimals.
+    pub scale: u128,
+}
+
+impl Decimal {
+    /// The number at the begin of `text`, and what follows it: the unit.
+    pub fn split<'a>(text: &'a str, example: &str) -> Result<(Self, &'a str), String> {
+        let text = text.trim();
+        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(text.len());
+        let number = text[..end].replace('_', "");
+        let (whole, fraction) = number.split_once('.').unwrap_or((&number, ""));
+        let invalid = || format!("`{text}` is not a number with a unit, such as `{example}`");
+        let fraction = fraction.trim_end_matches('0');
+        if !number.bytes().any(|byte| byte.is_ascii_digit()) || fraction.contains('.') {
+            return Err(invalid());
+        }
+        if fraction.len() > 18 {
+            return Err(format!("`{text}` has more than 18 decimals"));
+        }
+        let digits = format!("0{whole}{fraction}").parse().map_err(|_| format!("`{text}` is too large"))?;
+        Ok((Self { digits, scale: 10_u128.pow(fraction.len() as u32) }, text[end..].trim()))
     }
-    let digits: u128 = format!("0{whole}{fraction}").parse().map_err(|_| invalid())?;
-    let scale = 10_u128.pow(fraction.len() as u32);
-    digits
-        .checked_mul(u128::from(factor))
-        .and_then(|product| u64::try_from(product / scale).ok())
-        .ok_or_else(|| format!("`{text}` is too large"))
+}
+
+pub(crate) fn unknown_unit<'a>(unit: &str, known: impl Iterator<Item = &'a str>, example: &str) -> String {
+    let known: Vec<&str> = known.filter(|name| !name.is_empty()).collect();
+    format!("unknown unit `{unit}`; use one of {}, as in `{example}`", known.join(", "))
+}
+
+/// A number and its unit, exactly: 0.1 GB is 100 000 000 bytes, and half a byte is refused.
+fn parse(text: &str, units: &[(&str, u64)], example: &str) -> Result<u64, String> {
+    let (number, unit) = Decimal::split(text, example)?;
+    let Some(&(_, factor)) = units.iter().find(|(name, _)| *name == unit) else {
+        return Err(unknown_unit(unit, units.iter().map(|(name, _)| *name), example));
+    };
+    let product =
+        number.digits.checked_mul(u128::from(factor)).ok_or_else(|| format!("`{text}` is too large"))?;
+    if product % number.scale != 0 {
+        let smallest = units.iter().filter(|(name, _)| !name.is_empty()).min_by_key(|(_, size)| *size);
+        let smallest = smallest.map_or("", |(name, _)| name);
+        return Err(format!("`{text}` is not a whole number of {smallest}"));
+    }
+    u64::try_from(product / number.scale).map_err(|_| format!("`{text}` is too large"))
 }
 
 macro_rules! quantity {
@@ -107,8 +109,6 @@ macro_rules! quantity {
     };
 }
 quantity!(Bytes, BYTE_UNITS, "128KiB");
-quantity!(BitRate, BIT_RATE_UNITS, "100Mbps");
-quantity!(PacketRate, PACKET_RATE_UNITS, "50kpps");
 quantity!(Nanoseconds, TIME_UNITS, "500ms");
 
 impl fmt::Display for Bytes {
@@ -119,18 +119,6 @@ impl fmt::Display for Bytes {
             Some((name, size)) => write!(f, "{} {name}", self.0 / size),
             None => f.write_str(&si(self.0 as f64, "B")),
         }
-    }
-}
-
-impl fmt::Display for BitRate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&si(self.0 as f64, "bit/s"))
-    }
-}
-
-impl fmt::Display for PacketRate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&si(self.0 as f64, "packets/s"))
     }
 }
 
@@ -190,17 +178,19 @@ mod tests {
         assert_eq!("1GB".parse(), Ok(Bytes(1_000_000_000)));
         assert_eq!("0.1 GB".parse(), Ok(Bytes(100_000_000)));
         assert!("128k".parse::<Bytes>().unwrap_err().contains("KiB"));
-        assert_eq!("2.5Gbps".parse(), Ok(BitRate(2_500_000_000)));
-        assert_eq!("1.5Mpps".parse(), Ok(PacketRate(1_500_000)));
+        assert_eq!("1.50KiB".parse(), Ok(Bytes(1536)));
         assert_eq!("20us".parse(), Ok(Nanoseconds(20_000)));
         assert_eq!("10".parse(), Ok(Nanoseconds(10_000_000_000)));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "-1s", "1.2.3s", "s", "99999999999999999999h", "1e3s", ".", "٣s"] {
+        for text in
+            ["", "-1s", "1.2.3s", "s", "99999999999999999999h", "1e3s", ".", "٣s", "0.5ns", "1.0000000001s"]
+        {
             assert!(text.parse::<Nanoseconds>().is_err(), "{text}");
         }
+        assert!("1.5B".parse::<Bytes>().unwrap_err().contains("whole number of B"));
     }
 
     #[test]

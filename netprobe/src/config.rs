@@ -139,7 +139,7 @@ impl fmt::Display for ProbeConfig {
                     "requests of {request_bytes} B and responses of {response_bytes} B over {transport}"
                 )?;
                 match pace {
-                    Some(pace) => write!(f, ", {} per second", pace.intended_load_per_s)?,
+                    Some(pace) => write!(f, ", {}", pace.rate)?,
                     None => write!(f, ", {outstanding} outstanding per flow")?,
                 }
             }

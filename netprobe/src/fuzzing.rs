@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// An order that a server takes.
-const ORDER: &str = r#"{"open":{"workload":{"transactions":{"transport":"udp","request_bytes":16,"response_bytes":16,"outstanding":4,"pace":{"intended_load_per_s":1000,"poisson":true,"seed":3}}},"flows":2,"peer_threads":null,"peer_cpus":[0,1],"warmup_ns":0,"duration_ns":1000000000,"interval_ns":1000000,"wait":"block","cpu_dma_latency_us":5,"socket":{"congestion":"cubic","segment_bytes":536,"delay_small_writes":false,"quick_ack":false,"send_buffer_bytes":null,"receive_buffer_bytes":null}}}"#;
+const ORDER: &str = r#"{"open":{"workload":{"transactions":{"transport":"udp","request_bytes":16,"response_bytes":16,"outstanding":4,"pace":{"rate":{"operations":1,"per_ns":1000000},"poisson":true,"seed":3}}},"flows":2,"peer_threads":null,"peer_cpus":[0,1],"warmup_ns":0,"duration_ns":1000000000,"interval_ns":1000000,"wait":"block","cpu_dma_latency_us":5,"socket":{"congestion":"cubic","segment_bytes":536,"delay_small_writes":false,"quick_ack":false,"send_buffer_bytes":null,"receive_buffer_bytes":null}}}"#;
 
 /// Says `data` to a server's door in pieces whose lengths are in the data too, with and without a token,
 /// and to a client's reading of replies.

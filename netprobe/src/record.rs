@@ -297,7 +297,7 @@ pub struct TransactionSummary {
     /// Transactions per second, all flows together.
     pub transactions_per_s: f64,
     /// Transactions per second asked for; `null` in a closed loop.
-    pub intended_load_per_s: Option<u64>,
+    pub intended_load_per_s: Option<f64>,
     /// Requests intended for the measured time that had no response when it was over; `null` in a closed loop.
     pub unanswered: Option<u64>,
     /// Requests over UDP given up after a second; `null` over TCP.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use meter::{clock, control::Stop, placement::Placement};
+use meter::{clock, control::Stop, placement::Placement, rate::Rate};
 use netprobe::{
     options::LocalOptions,
     protocol::order::{
@@ -197,7 +197,7 @@ fn no_worker_allocates_after_the_gate() {
     use {Direction::*, ReceiveWith::Discard, SendWith::*, Transport::*};
     let copy = ReceiveWith::Copy;
     let adaptive = Wait::Adaptive { spin_ns: 50_000 };
-    let pace = |poisson| Some(Pace { intended_load_per_s: 5_000, poisson, seed: 1 });
+    let pace = |poisson| Some(Pace { rate: Rate::new(5_000, 1_000_000_000).unwrap(), poisson, seed: 1 });
     let mut kinds = vec![
         (stream(Send, Copy, copy), Wait::Block, 2),
         (stream(Receive, Copy, copy), Wait::Block, 2),

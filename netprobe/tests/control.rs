@@ -111,6 +111,6 @@ fn a_dry_run_resolves_and_leaves() {
     let told = support::probe(&["rr", "192.0.2.1:1", "--dry-run", "--rate", "5k", "--transport", "udp"]);
     assert_eq!((told.code, told.records.len()), (0, 1), "{}", told.stderr);
     let workload = &told.records[0]["config"]["order"]["workload"]["transactions"];
-    assert_eq!(workload["pace"]["intended_load_per_s"], 5000);
+    assert_eq!(workload["pace"]["rate"], serde_json::json!({"operations": 1, "per_ns": 200_000}));
     assert_eq!(workload["outstanding"], 128, "what was left open is resolved");
 }

@@ -76,7 +76,7 @@ fn another_version_is_told_at_both_ends() {
     let mut told = Vec::new();
     stream.read_to_end(&mut told).unwrap();
     let told = String::from_utf8_lossy(&told);
-    assert!(told.contains("version 3 of the protocol, the client version 4"), "{told}");
+    assert!(told.contains("version 4 of the protocol, the client version 5"), "{told}");
     // A server that closes at the first word, as an older one does.
     let older = TcpListener::bind("127.0.0.1:0").unwrap();
     let name = older.local_addr().unwrap().to_string();

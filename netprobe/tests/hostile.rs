@@ -34,7 +34,13 @@ fn orders_beyond_the_limits_are_refused_with_the_reason() {
         (("\"outstanding\":1", "\"outstanding\":1000000"), "outstanding"),
         (("\"peer_threads\":null", "\"peer_threads\":1000"), "threads"),
         (("\"peer_cpus\":null", "\"peer_cpus\":[]"), "CPUs"),
-        (("\"pace\":null", "\"pace\":{\"intended_load_per_s\":0,\"poisson\":false,\"seed\":1}"), "load"),
+        (
+            (
+                "\"pace\":null",
+                "\"pace\":{\"rate\":{\"operations\":0,\"per_ns\":1},\"poisson\":false,\"seed\":1}",
+            ),
+            "load",
+        ),
     ] {
         let mut stream = control(&server);
         say(&mut stream, &order(&[changes]));

@@ -8,9 +8,10 @@ use meter::{
     cli::CommonArgs,
     clock::SECOND_NS,
     placement::{Placement, Policy},
+    rate::BitRate,
     session::{Session, Tool},
     tool::Program,
-    units::{BitRate, Bytes, Nanoseconds},
+    units::{Bytes, Nanoseconds},
 };
 
 use crate::{
@@ -277,7 +278,7 @@ impl SendArgs {
             hop_limit: self.hop_limit,
             dont_fragment: self.dont_fragment,
             buffer_bytes: self.buffer.map(|bytes| bytes.0),
-            kernel_pacing_bps: self.kernel_pacing.map(|rate| rate.0),
+            kernel_pacing_bps: self.kernel_pacing.map(whole_bytes).transpose()?,
             launch_lead_ns: self.txtime.map(|lead| lead.0),
         })
     }
@@ -334,4 +335,13 @@ pub fn placements(cpus: &[usize], policy: Policy) -> Vec<Placement> {
         return vec![Placement { cpu: None, policy }];
     }
     cpus.iter().map(|&cpu| Placement { cpu: Some(cpu), policy }).collect()
+}
+/// A rate for SO_MAX_PACING_RATE, in bits/s: the kernel takes whole bytes per second.
+fn whole_bytes(BitRate(rate): BitRate) -> Result<u64> {
+    let per_second = rate.scaled(1, 8).map_err(Error::bad_arguments)?;
+    let bytes_ns = u128::from(per_second.operations()) * 1_000_000_000;
+    let per_ns = u128::from(per_second.per_ns());
+    u64::try_from(bytes_ns / per_ns * 8).ok().filter(|_| bytes_ns % per_ns == 0).ok_or_else(|| {
+        Error::bad_arguments("--kernel-pacing takes whole bytes per second: a multiple of 8 bit/s")
+    })
 }

@@ -161,7 +161,7 @@ fn set_options(socket: &Socket, ipv6: bool, options: &SocketOptions) -> Result<(
     let discover = options.dont_fragment.then_some(libc::IP_PMTUDISC_DO);
     set(discover, libc::IP_MTU_DISCOVER, libc::IPV6_MTU_DISCOVER, "don't-fragment")?;
     if let Some(rate) = options.kernel_pacing_bps {
-        let bytes_per_s = (rate / 8).max(1).to_ne_bytes();
+        let bytes_per_s = (rate / 8).to_ne_bytes();
         sys::setsockopt_bytes(socket.as_fd(), libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, &bytes_per_s)
             .map_err(refused("set the kernel's pacing rate".into()))?;
     }

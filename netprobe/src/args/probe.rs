@@ -4,11 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use meter::{
-    Error, Result, address,
-    cli::CommonArgs,
-    clock::SECOND_NS,
-    cpulist::CpuList,
-    units::{Bytes, PacketRate},
+    Error, Result, address, cli::CommonArgs, clock::SECOND_NS, cpulist::CpuList, rate::Rate, units::Bytes,
 };
 
 use super::wait::WaitArgs;
@@ -326,9 +322,9 @@ pub(super) struct RrArgs {
     /// Requests of a flow under way: kept so many, or with --rate at most so many [default: 1; with --rate 1024]
     #[arg(long, value_name = "N")]
     outstanding: Option<u32>,
-    /// Open loop: so many requests per second at intended times, all flows together, such as `50k`
+    /// Open loop: so many requests per second at intended times, all flows together, such as `50k`, `1.5/s` or `2/min`
     #[arg(long, value_name = "RATE")]
-    rate: Option<PacketRate>,
+    rate: Option<Rate>,
     /// Exponential gaps between the intended times instead of equal ones
     #[arg(long, requires = "rate")]
     poisson: bool,
@@ -362,14 +358,7 @@ impl RrArgs {
                 "--outstanding must be 1 to {most}: over UDP, requests and responses of 3 bytes or more allow {MOST_OUTSTANDING}"
             )));
         }
-        if self.rate == Some(PacketRate(0)) {
-            return Err(Error::bad_arguments("--rate must be at least 1 per second"));
-        }
-        let pace = self.rate.map(|rate| Pace {
-            intended_load_per_s: rate.0,
-            poisson: self.poisson,
-            seed: self.seed,
-        });
+        let pace = self.rate.map(|rate| Pace { rate, poisson: self.poisson, seed: self.seed });
         let workload = Workload::Transactions { transport, request_bytes, response_bytes, outstanding, pace };
         self.probe.resolve(workload, &self.sizes.percentiles, common)
     }

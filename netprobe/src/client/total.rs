@@ -245,7 +245,7 @@ impl Total {
             kind: if pace.is_some() { Loop::Open } else { Loop::Closed },
             transactions,
             transactions_per_s: rate(transactions, own.elapsed_s),
-            intended_load_per_s: pace.map(|pace| pace.intended_load_per_s),
+            intended_load_per_s: pace.map(|pace| pace.rate.per_second()),
             unanswered: pace.map(|_| self.unanswered),
             lost: is_udp.then_some(self.moved.lost),
             stray: is_udp.then_some(self.moved.stray),

@@ -4,7 +4,7 @@
 pub const LENGTH: usize = 32;
 
 /// Version of the protocol; a server speaks exactly one.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 const MAGIC: [u8; 4] = *b"NPRB";
 const CONTROL: u8 = 1;

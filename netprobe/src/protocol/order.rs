@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use meter::rate::Rate;
 use serde::{Deserialize, Serialize};
 
 /// Which way payload goes, seen from the client.
@@ -84,8 +85,8 @@ pub enum Transport {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Pace {
-    /// Requests per second, all flows together.
-    pub intended_load_per_s: u64,
+    /// The rate of requests, all flows together.
+    pub rate: Rate,
     /// Whether gaps are exponential (independent arrivals) instead of all equal.
     pub poisson: bool,
     /// Seed of the exponential gaps.

@@ -97,14 +97,10 @@ impl Limits {
 
 /// What the kind of workload asks for by itself.
 fn check_workload(workload: &Workload) -> Result<(), String> {
-    let Workload::Transactions { transport, request_bytes, response_bytes, outstanding, ref pace } =
-        *workload
+    let Workload::Transactions { transport, request_bytes, response_bytes, outstanding, .. } = *workload
     else {
         return Ok(());
     };
-    if pace.as_ref().is_some_and(|pace| pace.intended_load_per_s == 0) {
-        return Err("the intended load must be at least 1 transaction a second".into());
-    }
     if outstanding == 0 || outstanding > MOST_OUTSTANDING {
         return Err(format!("requests outstanding must be 1 to {MOST_OUTSTANDING}"));
     }

@@ -2,14 +2,7 @@
 
 use std::{io, net::SocketAddr, os::fd::AsFd, time::Duration};
 
-use meter::{
-    Error, Result,
-    clock::SECOND_NS,
-    control::Stop,
-    crew::Worker,
-    pacer::{Arrivals, Schedule},
-    wait::Waiter,
-};
+use meter::{Error, Result, control::Stop, crew::Worker, pacer::Arrivals, wait::Waiter};
 use socket2::Socket;
 
 use super::{
@@ -293,9 +286,7 @@ fn maker(work: &Work<'_>, address: SocketAddr) -> Maker {
 fn timing(pace: &Pace, worker: Worker, order: &Order) -> Timing {
     let (index, of) = (worker.index as u64, worker.of as u64);
     let arrivals = if pace.poisson { Arrivals::Poisson } else { Arrivals::Fixed };
-    let schedule = Schedule::fixed(pace.intended_load_per_s, SECOND_NS * of);
-    let offset_ns = index * SECOND_NS / pace.intended_load_per_s.max(1);
+    let (schedule, offset_ns) = pace.rate.schedule(index, of, 1, arrivals, pace.seed);
     let margin_ns = if order.wait == Wait::Spin { u64::MAX } else { Waiter::calibrate().margin_ns };
-    let schedule = schedule.with_arrivals(arrivals, pace.seed.wrapping_add(index));
     Timing::Paced { schedule, offset_ns, turn: 0, margin_ns }
 }
