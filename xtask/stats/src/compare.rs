@@ -103,7 +103,7 @@ fn verdict(difference: Option<Interval>, ratio: Option<Interval>) -> Option<Verd
 }
 
 /// Cliff's delta, by counting in the sorted baseline.
-fn cliffs_delta(runs: &[f64], baseline: &[f64]) -> f64 {
+pub(crate) fn cliffs_delta(runs: &[f64], baseline: &[f64]) -> f64 {
     let baseline = sorted(baseline);
     let mut balance = 0_i64;
     for &run in runs {

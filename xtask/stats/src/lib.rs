@@ -8,7 +8,16 @@ mod bootstrap;
 mod compare;
 mod cost;
 mod describe;
-mod drift;
+pub mod distribution;
+pub mod drift;
+pub mod effect;
+pub mod family;
+pub mod flags;
+mod flip;
+pub mod modes;
+pub mod power;
+pub mod series;
+pub mod verdict;
 
 pub use bootstrap::{CONFIDENCE_PERCENT, Interval, LEAST_RUNS};
 pub use compare::{MARGIN_PERCENT, Verdict, compare, spread_intervals};

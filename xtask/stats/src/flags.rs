@@ -1,0 +1,62 @@
+//! What a reader must know of the runs of a family before its means: cells that moved, cells with several levels,
+//! first blocks unlike the others.
+
+use meter::random::Random;
+
+use crate::{
+    drift::{ChangePoint, Trend, WarmUp, change_points, trend, warm_up},
+    modes,
+    series::Run,
+};
+
+/// How likely a family is flagged for a trend or a change, and how likely for its first blocks, when nothing moved.
+pub const ERROR: f64 = 0.01;
+
+/// What is said of one cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellFlags {
+    /// Its trend over the order of execution.
+    pub trend: Option<Trend>,
+    /// Whether the trend is beyond chance, with all cells of the family counted.
+    pub drifts: bool,
+    /// Its sudden changes that are beyond chance, likewise.
+    pub changes: Vec<ChangePoint>,
+    /// Whether its runs gather around several levels.
+    pub several_levels: bool,
+}
+
+/// What is said of a family.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flags {
+    /// For each cell, in the order given.
+    pub cells: Vec<CellFlags>,
+    /// How the first blocks differ, where they do beyond chance.
+    pub warm_up: Option<WarmUp>,
+}
+
+impl CellFlags {
+    /// Whether the cell's runs moved, steadily or suddenly.
+    pub fn moved(&self) -> bool {
+        self.drifts || !self.changes.is_empty()
+    }
+}
+
+/// Looks at the runs of a family's cells, each in the order of execution. Half of [`ERROR`] is for trends, half for
+/// changes, each divided by the number of cells (Bonferroni).
+pub fn flags(cells: &[Vec<Run>], seed: u64) -> Flags {
+    let level = ERROR / 2.0 / cells.len().max(1) as f64;
+    let of_cell = |(index, runs): (usize, &Vec<Run>)| {
+        let values: Vec<f64> = runs.iter().map(|run| run.value).collect();
+        let trend = trend(&values);
+        CellFlags {
+            trend,
+            drifts: trend.is_some_and(|trend| trend.p_value < level),
+            changes: change_points(&values, level, &mut Random::new(seed ^ (index as u64) << 32)),
+            several_levels: modes::has_several(&values) == Some(true),
+        }
+    };
+    Flags {
+        cells: cells.iter().enumerate().map(of_cell).collect(),
+        warm_up: warm_up(cells).filter(|warm_up| warm_up.p_value < ERROR),
+    }
+}
