@@ -76,7 +76,7 @@ pub(crate) fn sorted(runs: &[f64]) -> Vec<f64> {
 }
 
 /// The quantile at `share` (0 to 1) of sorted, non-empty runs.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let position = share * (sorted.len() - 1) as f64;
     let below = position.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);

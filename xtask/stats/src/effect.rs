@@ -5,7 +5,7 @@ use meter::random::Random;
 
 use crate::{
     Interval, LEAST_RUNS,
-    describe::{mean, variance},
+    describe::{mean, quantile, sorted, variance},
     distribution::{normal_quantile, student_cdf, student_quantile},
     flip::{self, Typical},
     series::Pair,
@@ -42,7 +42,7 @@ pub struct Effects {
     pub log_ratio: Option<Effect>,
     /// Mean of run − baseline, in the unit of the runs.
     pub difference: Effect,
-    /// ln of the ratio of the variances; missing where the baseline has none, and with fewer than three blocks.
+    /// ln of the ratio of the variances; its interval is that of the mean squares about the medians. Missing where the baseline has none, and with fewer than three blocks.
     pub log_variance_ratio: Option<Effect>,
     /// Independent units: blocks, or boots where there are several.
     pub units: usize,
@@ -52,7 +52,8 @@ pub struct Effects {
     pub pairing: Option<f64>,
 }
 
-/// The columns of a block: 1, ln x − ln y, x − y, and the squares of the deviations of x and y.
+/// The columns of a block: 1, ln x − ln y, x − y, and the squares of the distances of x and y from their medians.
+/// (From their means, one stall would move all distances of its cell, and nothing would be exchangeable.)
 type Row = [f64; 5];
 /// Three quantities of a set of blocks: mean of logarithms, mean of differences, logarithm of the variance ratio.
 type Three = [f64; 3];
@@ -64,8 +65,11 @@ pub fn effects(pairs: &[Pair], resolution: f64, tails: Tails, random: &mut Rando
     let rows: Vec<Vec<Row>> = boots.iter().map(|boot| rows(boot)).collect();
     // The mean over boots, each with the same weight.
     let of_boots: Vec<Three> = rows.iter().map(|rows| three(&sum(rows))).collect();
-    let value: Three =
+    let mut value: Three =
         std::array::from_fn(|k| of_boots.iter().map(|boot| boot[k]).sum::<f64>() / of_boots.len() as f64);
+    if let [boot] = boots[..] {
+        value[2] = log_variance_ratio(boot);
+    }
     if !value[1].is_finite() {
         return None;
     }
@@ -100,9 +104,11 @@ pub fn effects(pairs: &[Pair], resolution: f64, tails: Tails, random: &mut Rando
 }
 
 fn rows(boot: &[Pair]) -> Vec<Row> {
-    let n = boot.len() as f64;
-    let run = boot.iter().map(|pair| pair.run).sum::<f64>() / n;
-    let baseline = boot.iter().map(|pair| pair.baseline).sum::<f64>() / n;
+    let median = |of: fn(&Pair) -> f64| {
+        let sorted = sorted(&boot.iter().map(of).collect::<Vec<_>>());
+        quantile(&sorted, 0.5)
+    };
+    let (run, baseline) = (median(|pair| pair.run), median(|pair| pair.baseline));
     boot.iter()
         .map(|pair| {
             [
@@ -114,6 +120,14 @@ fn rows(boot: &[Pair]) -> Vec<Row> {
             ]
         })
         .collect()
+}
+
+fn log_variance_ratio(pairs: &[Pair]) -> f64 {
+    let of = |value: fn(&Pair) -> f64| variance(&pairs.iter().map(value).collect::<Vec<_>>());
+    match (of(|pair| pair.run), of(|pair| pair.baseline)) {
+        (Some(run), Some(baseline)) => (run / baseline).ln(),
+        _ => f64::NAN,
+    }
 }
 
 fn sum(rows: &[Row]) -> Row {

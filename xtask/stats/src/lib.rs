@@ -6,6 +6,8 @@
 
 mod bootstrap;
 mod compare;
+pub mod contrast;
+pub mod control;
 mod cost;
 mod describe;
 pub mod distribution;
