@@ -200,7 +200,7 @@ fn drift(input: &Input, probe: &str, spec: &ProbeSpec) -> Drift {
     let runs = ratios_to_median(input, probe, spec);
     let ratios: Vec<f64> = runs.iter().map(|(_, _, ratio)| *ratio).collect();
     let trend = stats::trend(&ratios);
-    let change = stats::change_point(&ratios);
+    let change = stats::change_point(&ratios, &mut Random::new(input.header.seed));
     Drift {
         n: ratios.len() as u64,
         tau: trend.map(|trend| trend.tau),

@@ -49,7 +49,8 @@ fn constants_beyond_the_margin_differ_only_where_the_numbers_are_known_to_be_fin
 
 #[test]
 fn two_levels_are_no_reason_to_say_too_few_runs() {
-    let levels = |shift: u32| series((0..50).map(move |k: u32| if (k + shift) % 3 == 0 { 1.0 } else { 1.2 }));
+    let levels =
+        |shift: u32| series((0..50).map(move |k: u32| if (k + shift).is_multiple_of(3) { 1.0 } else { 1.2 }));
     assert!(compare(&levels(0), &levels(1)).verdict.is_some());
 }
 

@@ -9,7 +9,7 @@ use meter::random::Random;
 use stats::{
     Interval,
     family::{Comparison, Family, Question, compare_family},
-    flags::{self, Flags},
+    flags::{self, CellFlags, Flags},
     series::Run,
     verdict::Verdict,
 };
@@ -119,7 +119,7 @@ pub fn flags(experiment: &Experiment, times: u64, seed: u64) -> [u64; 3] {
     count(times, seed, |random| {
         let Flags { cells, warm_up } = flags::flags(&experiment.run(random), random.next_u64());
         [
-            u64::from(cells.iter().any(|cell| cell.moved())),
+            u64::from(cells.iter().any(CellFlags::moved)),
             u64::from(cells.iter().any(|cell| cell.several_levels)),
             u64::from(warm_up.is_some()),
         ]
