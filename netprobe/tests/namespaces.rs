@@ -76,6 +76,43 @@ fn lost_datagrams_are_counted_as_lost_and_not_as_slow() {
     drop(server);
 }
 
+/// Transactions, lost and unanswered of 3 s at 500 requests per second.
+fn outcome_of_1500_requests(pair: &Pair, size: &str) -> [f64; 3] {
+    let sizes = ["--request-size", size, "--response-size", size];
+    let words = ["rr", "10.99.7.2:12865", "--transport", "udp", "--rate", "500", "--duration", "3s"];
+    let told = pair.probe(&[&words[..], &sizes].concat());
+    assert_eq!(told.code, 0, "{size} bytes: {}", told.stderr);
+    ["transactions", "lost", "unanswered"].map(|key| number(&told.summary()[key]))
+}
+
+#[test]
+fn one_lost_datagram_is_one_lost_request_however_short_they_are() {
+    for size in ["1", "2", "3", "16"] {
+        let lose_one =
+            |protocol, number| if protocol == UDP && number == 200 { Fate::Drop } else { Fate::Pass };
+        let Some(pair) = Pair::disturbed("o", lose_one) else { return };
+        let server = pair.server(&["--no-token"]);
+        assert_eq!(outcome_of_1500_requests(&pair, size), [1499.0, 1.0, 0.0], "{size} bytes");
+        drop(server);
+    }
+}
+
+#[test]
+fn a_response_later_than_all_numbers_of_its_size_is_that_of_its_own_request() {
+    // One byte numbers 256 requests: at 500 per second, half a second's.
+    let delay_one = |protocol, number| {
+        if protocol == UDP && number == 200 {
+            Fate::Late(std::time::Duration::from_millis(800))
+        } else {
+            Fate::Pass
+        }
+    };
+    let Some(pair) = Pair::disturbed("w", delay_one) else { return };
+    let server = pair.server(&["--no-token"]);
+    assert_eq!(outcome_of_1500_requests(&pair, "1"), [1500.0, 0.0, 0.0]);
+    drop(server);
+}
+
 #[test]
 fn repeated_datagrams_are_stray() {
     let Some(pair) =

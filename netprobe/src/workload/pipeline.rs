@@ -28,7 +28,7 @@ const TICK_NS: u64 = 20_000_000;
 /// Most that is read from one connection at a time, in bytes, where responses are shorter.
 const READ_BYTES: usize = 16 << 10;
 
-/// Slots to tell late responses from lost ones over UDP.
+/// Slots for requests over UDP, at least: lost ones keep theirs until they are given up.
 const WINDOW: usize = 1024;
 
 /// What each request and response is.
@@ -90,8 +90,8 @@ impl<'a> Pipeline<'a> {
         let window = match shape.tag {
             None => (shape.outstanding as usize).next_power_of_two(),
             Some(tag) => {
-                let all = crate::protocol::order::distinguishable(tag) as usize;
-                (shape.outstanding as usize).next_power_of_two().max(WINDOW).min(all)
+                let all = 1_usize << (8 * tag.min(4));
+                (2 * shape.outstanding as usize).next_power_of_two().max(WINDOW).min(all)
             }
         };
         let lane = |&(flow, socket): &(&'a Flow, &'a Socket)| Lane {
@@ -239,13 +239,14 @@ impl<'a> Pipeline<'a> {
 impl Lane<'_> {
     /// Whether the next request may be sent: the last one is out, and not too many are under way.
     #[inline]
-    fn is_ready(&self) -> bool {
+    fn is_ready(&mut self) -> bool {
         self.unsent == 0 && self.in_flight.has_room()
     }
 
     /// Sends the next request, or its beginning; says whether there was room for any of it.
     fn send(&mut self, request: &mut [u8], tag: Option<usize>, sent: Sent) -> io::Result<bool> {
         if let Some(tag) = tag {
+            // A number is skipped while a request that looks like it is under way.
             request[..tag].copy_from_slice(&self.in_flight.next_number().to_le_bytes()[..tag]);
         }
         let mut socket = self.socket;
