@@ -71,13 +71,17 @@ impl Tool {
             Beside::Sink => Some(format!("udpsend sink --listen 127.0.0.1:{port} --duration 1h")),
             Beside::Sender => Some(format!("udpsend 127.0.0.1:{port} --load 1kpps --duration 1h")),
         };
-        let beside = beside.map(|args| {
+        let beside = beside.map(|args| args + " --json").map(|args| {
             let row = Row { beside: Beside::Nothing, ..row };
             let mut beside = Self::spawn(row, &args, tempfile::tempdir().expect("a temporary folder"));
             beside.wait_for("ready");
             Box::new(beside)
         });
-        let args = format!("{} {more}", row.args)
+        let args = match row.args.contains("{flags}") {
+            true => row.args.replace("{flags}", &format!("{more} --json")),
+            false => format!("{} {more} --json", row.args),
+        };
+        let args = args
             .replace("{port}", &port.to_string())
             .replace("{folder}", &folder.path().display().to_string());
         let mut tool = Self::spawn(row, &args, folder);
@@ -89,7 +93,6 @@ impl Tool {
         let mut words = args.split_ascii_whitespace();
         let mut child = Command::new(binaries().join(words.next().expect("a tool")))
             .args(words)
-            .arg("--json")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

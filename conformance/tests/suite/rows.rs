@@ -21,7 +21,8 @@ pub enum Time {
     End(&'static str),
 }
 
-/// One way to use a tool. `{folder}` and `{port}` stand for a temporary folder and the port of what runs beside.
+/// One way to use a tool. `{folder}` and `{port}` stand for a temporary folder and the port of what runs beside,
+/// `{flags}` for the flags of a scenario, which else stand at the end.
 /// Paths into records are JSON pointers.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
@@ -37,11 +38,13 @@ pub struct Row {
     pub warms_up: bool,
     /// Whether an interval may be longer than the run.
     pub long_interval: bool,
+    /// Whether it takes `--duration`.
+    pub timed: bool,
 }
 
 const fn row(args: &'static str, time: (Time, &'static str)) -> Row {
     let (beside, sums, latencies) = (Beside::Nothing, &[], &[]);
-    Row { args, beside, time, sums, latencies, warms_up: true, long_interval: true }
+    Row { args, beside, time, sums, latencies, warms_up: true, long_interval: true, timed: true }
 }
 
 impl Row {
@@ -65,6 +68,11 @@ impl Row {
 
     const fn without_warm_up(mut self) -> Self {
         self.warms_up = false;
+        self
+    }
+
+    const fn without_duration(mut self) -> Self {
+        self.timed = false;
         self
     }
 
@@ -108,7 +116,10 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// Subcommands without intervals: they start, stop and refuse like the others.
+#[rustfmt::skip] // One line a row.
 pub const OTHERS: &[Row] = &[
+    row("irqwatch {flags} run -- sleep 0.1", ELAPSED).without_warm_up().without_duration(),
+    row("irqwatch {flags} affinity", ELAPSED).without_warm_up().without_duration(),
     row("irqwatch handlers", AT).without_warm_up(),
     row("irqwatch host", AT).without_warm_up(),
     row("netprobe serve --listen 127.0.0.1:{port}", AT).without_warm_up(),
