@@ -30,6 +30,7 @@ pub mod record;
 pub mod relay;
 pub mod runtime;
 pub mod session;
+pub mod socket_buffer;
 pub mod start_time;
 pub mod stderr;
 pub mod sys;

@@ -15,6 +15,37 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// Sets a socket option that is an `int` (setsockopt(2)).
+///
+/// # Errors
+/// `ENOPROTOOPT` when the kernel does not know it, `EINVAL` for a value out of range, `EPERM`.
+pub fn setsockopt(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+    setsockopt_bytes(fd, level, name, &value.to_ne_bytes())
+}
+
+/// Sets a socket option from its bytes (setsockopt(2)).
+///
+/// # Errors
+/// As [`setsockopt`].
+pub fn setsockopt_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
+    // SAFETY: `value` is readable for the length that is passed; the kernel copies it.
+    check(unsafe {
+        libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), value.len() as libc::socklen_t)
+    })
+    .map(drop)
+}
+
+/// Reads a socket option into `value` and gives how many bytes it has (getsockopt(2)).
+///
+/// # Errors
+/// `ENOPROTOOPT` when the kernel does not know it.
+pub fn getsockopt_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, value: &mut [u8]) -> io::Result<usize> {
+    let mut len = value.len() as libc::socklen_t;
+    // SAFETY: `value` is writable for `len` bytes, and the kernel writes no more than that.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut len) })
+        .map(|_| len as usize)
+}
+
 /// Number of a network interface by its name (if_nametoindex(3)); `None` when there is none.
 #[must_use]
 pub fn if_nametoindex(name: &CStr) -> Option<u32> {

@@ -9,12 +9,12 @@ use std::{
 use meter::{
     Error, Result,
     address::{self, Host},
-    units::Bytes,
+    socket_buffer::Buffer,
 };
 use serde::Serialize;
 use socket2::{SockAddr, Socket, Type};
 
-use crate::{protocol::order::SocketOptions, sys};
+use crate::protocol::order::SocketOptions;
 
 impl SocketOptions {
     /// Sets what was asked for on a TCP or UDP socket that is not connected, listens, or was accepted.
@@ -23,12 +23,10 @@ impl SocketOptions {
     /// Exit code 3 for what the kernel refuses or makes smaller.
     pub fn apply(&self, socket: &Socket) -> Result<()> {
         if let Some(bytes) = self.send_buffer_bytes {
-            socket.set_send_buffer_size(bytes as usize).map_err(refused("SO_SNDBUF"))?;
-            enough(bytes, socket.send_buffer_size(), "send buffer", "net.core.wmem_max")?;
+            Buffer::Send.set(socket.as_fd(), bytes)?;
         }
         if let Some(bytes) = self.receive_buffer_bytes {
-            socket.set_recv_buffer_size(bytes as usize).map_err(refused("SO_RCVBUF"))?;
-            enough(bytes, socket.recv_buffer_size(), "receive buffer", "net.core.rmem_max")?;
+            Buffer::Receive.set(socket.as_fd(), bytes)?;
         }
         if socket.r#type().map_err(refused("SO_TYPE"))? == Type::STREAM {
             self.apply_tcp(socket)?;
@@ -58,18 +56,6 @@ fn refused(option: &'static str) -> impl Fn(io::Error) -> Error {
     move |error| Error::unavailable(format!("the kernel refuses {option}")).with_source(error)
 }
 
-/// The kernel doubles a buffer for its own overhead, and cuts it silently at a limit.
-fn enough(asked: u64, given: io::Result<usize>, what: &str, limit: &str) -> Result<()> {
-    let given = given.map_err(refused("the size of a buffer"))? as u64;
-    if given >= asked.saturating_mul(2) {
-        return Ok(());
-    }
-    let (asked, given) = (Bytes(asked), Bytes(given / 2));
-    Err(Error::unavailable(format!(
-        "a {what} of {asked} was asked for, the kernel gives {given}: raise {limit}"
-    )))
-}
-
 /// Socket options of this end alone.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -96,7 +82,7 @@ impl LocalOptions {
             })?;
         }
         if self.dont_route {
-            sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_DONTROUTE, 1)
+            meter::sys::setsockopt(socket.as_fd(), libc::SOL_SOCKET, libc::SO_DONTROUTE, 1)
                 .map_err(refused("SO_DONTROUTE"))?;
         }
         if self.source_address.is_none() && self.source_port.is_none() {

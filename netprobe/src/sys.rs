@@ -111,29 +111,6 @@ pub fn tcp_info(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(length as usize) }
 }
 
-/// Sets an option of a socket that is a single integer (setsockopt(2)).
-///
-/// # Errors
-/// `ENOPROTOOPT` for an option that this kernel or kind of socket does not have, `EPERM` without the right.
-pub fn set_option(
-    socket: BorrowedFd<'_>,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
-    // SAFETY: the option's value is a live integer of the length passed.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
 /// A file that lives in memory only (memfd_create(2)).
 ///
 /// # Errors

@@ -133,7 +133,7 @@ struct SendArgs {
     #[arg(long)]
     dont_fragment: bool,
 
-    /// Socket send buffer, such as `4MiB`
+    /// Socket send buffer, in bytes that can be used, such as `4MiB`
     #[arg(long, value_name = "SIZE")]
     buffer: Option<Bytes>,
 

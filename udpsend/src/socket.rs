@@ -9,6 +9,7 @@ use std::{
 use meter::{
     Error, ErrorKind, Result,
     address::{self, Host},
+    socket_buffer::Buffer,
 };
 use serde::Serialize;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -172,52 +173,7 @@ fn set_options(socket: &Socket, ipv6: bool, options: &SocketOptions) -> Result<(
         })?;
     }
     match options.buffer_bytes {
-        Some(bytes) => set_buffer(socket, bytes, Buffer::Send).map(drop),
+        Some(bytes) => Buffer::Send.set(socket.as_fd(), bytes).map(drop),
         None => Ok(()),
     }
-}
-
-/// Which buffer of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Buffer {
-    /// SO_SNDBUF.
-    Send,
-    /// SO_RCVBUF.
-    Receive,
-}
-
-/// Asks for a buffer of at least `bytes`, past the system's limit where permitted, and gives what was granted.
-///
-/// # Errors
-/// When the kernel grants less: exit code 3, with what to try.
-pub fn set_buffer(socket: &Socket, bytes: u64, buffer: Buffer) -> Result<u64> {
-    let granted = request_buffer(socket, bytes, buffer)?;
-    if granted >= bytes {
-        return Ok(granted);
-    }
-    let limit = if buffer == Buffer::Send { "wmem_max" } else { "rmem_max" };
-    Err(Error::unavailable(format!(
-        "the kernel grants a socket buffer of {granted} bytes, not {bytes}; raise net.core.{limit} or run as root"
-    )))
-}
-
-/// Asks for a buffer and gives how many bytes were granted (socket(7): the kernel doubles what is
-/// asked for its own needs, and the doubled value is what it enforces and tells).
-///
-/// # Errors
-/// When the socket refuses the options altogether.
-pub fn request_buffer(socket: &Socket, bytes: u64, buffer: Buffer) -> Result<u64> {
-    let (force, plain) = match buffer {
-        Buffer::Send => (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
-        Buffer::Receive => (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
-    };
-    let value = i32::try_from(bytes.div_ceil(2)).unwrap_or(i32::MAX / 2);
-    let fd = socket.as_fd();
-    sys::setsockopt(fd, libc::SOL_SOCKET, force, value)
-        .or_else(|_| sys::setsockopt(fd, libc::SOL_SOCKET, plain, value))
-        .map_err(|error| Error::system("set the size of a socket buffer", error))?;
-    let mut granted = [0; 4];
-    sys::getsockopt_bytes(fd, libc::SOL_SOCKET, plain, &mut granted)
-        .map_err(|error| Error::system("read the size of a socket buffer", error))?;
-    Ok(u32::from_ne_bytes(granted).into())
 }

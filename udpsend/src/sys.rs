@@ -8,37 +8,7 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
 };
 
-/// Sets a socket option that is an `int` (setsockopt(2)).
-///
-/// # Errors
-/// `ENOPROTOOPT` when the kernel does not know it, `EINVAL` for a value out of range, `EPERM`.
-pub fn setsockopt(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
-    setsockopt_bytes(fd, level, name, &value.to_ne_bytes())
-}
-
-/// Sets a socket option from its bytes (setsockopt(2)).
-///
-/// # Errors
-/// As [`setsockopt`].
-pub fn setsockopt_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
-    // SAFETY: `value` is readable for the length that is passed; the kernel copies it.
-    let result = unsafe {
-        libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), value.len() as libc::socklen_t)
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// Reads a socket option into `value` and gives how many bytes it has (getsockopt(2)).
-///
-/// # Errors
-/// `ENOPROTOOPT` when the kernel does not know it.
-pub fn getsockopt_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, value: &mut [u8]) -> io::Result<usize> {
-    let mut len = value.len() as libc::socklen_t;
-    // SAFETY: `value` is writable for `len` bytes, and the kernel writes no more than that.
-    let result =
-        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut len) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(len as usize) }
-}
+pub use meter::sys::{getsockopt_bytes, setsockopt, setsockopt_bytes};
 
 /// Lets datagrams of this socket carry a launch time by CLOCK_MONOTONIC (SO_TXTIME, socket(7)).
 ///

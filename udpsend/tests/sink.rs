@@ -4,14 +4,13 @@ mod lab;
 
 use std::{
     net::UdpSocket,
+    os::fd::AsFd,
     time::{Duration, Instant},
 };
 
 use lab::{Place, count};
-use udpsend::{
-    payload::{self, Origin},
-    socket::{Buffer, request_buffer},
-};
+use meter::socket_buffer::Buffer;
+use udpsend::payload::{self, Origin};
 
 const HERE: Place = Place::Here;
 
@@ -88,7 +87,7 @@ fn more_flows_than_it_can_follow_make_the_result_untrusted() {
 /// as much as there is.
 fn relay() -> UdpSocket {
     let relay = socket2::Socket::from(UdpSocket::bind("127.0.0.1:0").unwrap());
-    request_buffer(&relay, 8 << 20, Buffer::Receive).unwrap();
+    Buffer::Receive.request(relay.as_fd(), 4 << 20).unwrap();
     relay.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     relay.into()
 }

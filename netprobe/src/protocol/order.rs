@@ -147,9 +147,9 @@ pub struct SocketOptions {
     pub delay_small_writes: bool,
     /// Whether acknowledgements are sent at once (TCP_QUICKACK, set again after every read).
     pub quick_ack: bool,
-    /// Send buffer in bytes (SO_SNDBUF); `null` leaves it to the kernel's tuning.
+    /// Send buffer in bytes that can be used (SO_SNDBUF); `null` leaves it to the kernel's tuning.
     pub send_buffer_bytes: Option<u64>,
-    /// Receive buffer in bytes (SO_RCVBUF); `null` leaves it to the kernel's tuning.
+    /// Receive buffer in bytes that can be used (SO_RCVBUF); `null` leaves it to the kernel's tuning.
     pub receive_buffer_bytes: Option<u64>,
 }
 

@@ -78,7 +78,7 @@ impl Pump {
         if !matches!(self.send, Sending::Zerocopy { .. }) {
             return Ok(());
         }
-        sys::set_option(socket.as_fd(), libc::SOL_SOCKET, sys::SO_ZEROCOPY, 1).map_err(|error| {
+        meter::sys::setsockopt(socket.as_fd(), libc::SOL_SOCKET, sys::SO_ZEROCOPY, 1).map_err(|error| {
             let told = "this kernel refuses SO_ZEROCOPY; use `--send-with copy` or `sendfile`";
             Error::unavailable(told).with_source(error)
         })

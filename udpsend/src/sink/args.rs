@@ -10,20 +10,20 @@ use meter::{
     Error, ErrorKind, Result, address,
     cli::CommonArgs,
     clock::SECOND_NS,
+    socket_buffer::Buffer,
     units::{Bytes, Nanoseconds},
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::{
     sink::{OpenSink, config::SinkConfig},
-    socket::{self, Buffer},
     sys,
 };
 
 /// Port of the sink where none is named.
 pub const DEFAULT_PORT: u16 = 5010;
-/// Receive buffer that is asked for where none is named, in bytes; the kernel may grant less.
-const DEFAULT_BUFFER_BYTES: u64 = 8 << 20;
+/// Receive buffer that is asked for where none is named, in usable bytes; the kernel may grant less.
+const DEFAULT_BUFFER_BYTES: u64 = 4 << 20;
 /// A receive blocks no longer than this, so that a stop is seen in time.
 const RECEIVE_TIMEOUT: Duration = Duration::from_millis(20);
 
@@ -67,7 +67,7 @@ pub struct SinkArgs {
     #[arg(long, default_value_t = 32, value_name = "N")]
     batch: usize,
 
-    /// Socket receive buffer, such as `4MiB` [default: 8 MiB, or what the kernel grants of it]
+    /// Socket receive buffer, in bytes that can be used, such as `4MiB` [default: 4 MiB, or what the kernel grants of it]
     #[arg(long, value_name = "SIZE")]
     buffer: Option<Bytes>,
 
@@ -171,8 +171,8 @@ impl SinkArgs {
             })?;
         }
         let buffer_bytes = match self.buffer {
-            None => socket::request_buffer(&socket, DEFAULT_BUFFER_BYTES, Buffer::Receive)?,
-            Some(Bytes(bytes)) => socket::set_buffer(&socket, bytes, Buffer::Receive)?,
+            None => Buffer::Receive.request(fd, DEFAULT_BUFFER_BYTES)?,
+            Some(Bytes(bytes)) => Buffer::Receive.set(fd, bytes)?,
         };
         Ok((socket, buffer_bytes))
     }

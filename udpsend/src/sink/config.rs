@@ -30,7 +30,7 @@ pub struct SinkConfig {
     pub hlog: Option<PathBuf>,
     /// Messages in one system call, at most.
     pub batch_size: usize,
-    /// Receive buffer of each socket as granted, in bytes.
+    /// Receive buffer of each socket as granted, in bytes that can be used: half of what the kernel tells.
     pub buffer_bytes: u64,
     /// Flows that can be told apart, per worker.
     pub flows_max: usize,
