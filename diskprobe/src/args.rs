@@ -4,19 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 use meter::{
-    Result,
     cli::CommonArgs,
-    session::{Session, Tool},
-    tool::Program,
     units::{Bytes, Nanoseconds},
 };
 
 use crate::{
     config::{Durability, Layout, Order},
     data::Data,
-    measure,
+    pace::RateText,
     require::Requirement,
-    resolve::{self, RateText},
 };
 
 /// Disk probe: how long a guest's I/O takes, how much that varies, and what it costs
@@ -211,16 +207,4 @@ pub(crate) struct WorkArgs {
     /// Keep a file that diskprobe created
     #[arg(long)]
     pub keep: bool,
-}
-
-impl Program for Args {
-    const TOOL: Tool = Tool { name: "diskprobe", version: env!("CARGO_PKG_VERSION") };
-
-    fn common(&self) -> &CommonArgs {
-        &self.common
-    }
-
-    fn run(self, session: &mut Session<'_>) -> Result<()> {
-        measure::run(&resolve::config(&self)?, session)
-    }
 }

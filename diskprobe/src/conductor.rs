@@ -5,10 +5,7 @@ use std::{
     time::Duration,
 };
 
-use meter::{
-    Error, Result, clock, control::Stop, crew::Gate, histogram::HistogramLog, interrupts::InterruptMeter,
-    session::Session, usage::UsageMeter, wait::Waiter,
-};
+use meter::{Error, Result, clock, control::Stop, crew::Gate, session::Session, wait::Waiter};
 
 use crate::{
     config::{Config, Mode},
@@ -16,13 +13,15 @@ use crate::{
     filling,
     inspect::folder_of,
     intervals::Intervals,
-    latencies::{Collector, Recorder},
-    outcome::{Amount, Sample, Summary, Verification},
+    latencies::Latencies,
+    outcome::{Sample, Summary, Verification},
+    recording::{Collector, Recorder},
     setup::Granted,
     stage::Stage,
+    tally::{Amount, Tally},
     target::Target,
-    totals::{Measured, Totals},
-    worker::{Tally, Work},
+    totals::Totals,
+    work::Work,
     workload::Workload,
 };
 
@@ -41,10 +40,8 @@ pub struct Conductor<'a> {
     pub stage: &'a Rhythm,
     /// Their recorders; locked by them during a phase.
     pub recorders: &'a [Mutex<Recorder>],
-    /// The other ends of the recorders.
-    pub collectors: Vec<Collector>,
-    /// The log of histograms.
-    pub log: Option<HistogramLog>,
+    /// The other end of the recorders, with the log of histograms.
+    pub collector: Collector,
     /// What the kernel granted of the ring.
     pub granted: Option<Granted>,
     /// What is known about the target from the beginning.
@@ -73,6 +70,7 @@ impl Conductor<'_> {
     pub fn conduct(mut self, session: &mut Session<'_>, gate: &Gate) -> Result<()> {
         let go = session.ready()?;
         let start_ns = clock::now_ns();
+        self.collector.begin(start_ns);
         gate.open(start_ns);
         let _home = Home(self.stage);
         let stop = session.stop();
@@ -85,7 +83,7 @@ impl Conductor<'_> {
             if !go || stop.is_raised() || failure.is_some() {
                 break;
             }
-            let tally = match self.prepare_and_run(run, start_ns, session, &mut totals, &mut notes) {
+            let tally = match self.prepare_and_run(run, session, &mut totals, &mut notes) {
                 Ok(Some(tally)) => tally,
                 Ok(None) => break,
                 // What was measured before is told before what went wrong.
@@ -116,7 +114,6 @@ impl Conductor<'_> {
     fn prepare_and_run(
         &mut self,
         run: u32,
-        start_ns: u64,
         session: &mut Session<'_>,
         totals: &mut Totals,
         notes: &mut Vec<String>,
@@ -126,7 +123,7 @@ impl Conductor<'_> {
         if stop.is_raised() {
             return Ok(None);
         }
-        self.run(run, start_ns, session, totals).map(Some)
+        self.run(run, session, totals).map(Some)
     }
 
     /// Rests, writes the unrelated data, gives the target its first state, and warms up.
@@ -175,46 +172,31 @@ impl Conductor<'_> {
     }
 
     /// One run between the meters, with its records.
-    fn run(
-        &mut self,
-        run: u32,
-        start_ns: u64,
-        session: &mut Session<'_>,
-        totals: &mut Totals,
-    ) -> Result<Tally> {
+    fn run(&mut self, run: u32, session: &mut Session<'_>, totals: &mut Totals) -> Result<Tally> {
         let sources = self.target.interrupt_sources();
-        let mut intervals = Intervals::begin(self.config, run, sources.clone(), &mut self.collectors)?;
-        let interrupts = InterruptMeter::start(sources)?;
-        let usage = UsageMeter::start(self.config.cpus.cpus());
-        self.stage.give(self.workload.orders(self.config, run, self.config.duration_ns));
-        let tallies = loop {
-            let collectors = &self.collectors;
-            let left_ns = intervals.as_ref().map_or(LONGEST_WAIT_NS, |now| now.time_left_ns(collectors));
-            match (self.stage.collect(self.recorders.len(), Duration::from_nanos(left_ns)), &mut intervals) {
-                (Some(tallies), _) => break tallies,
-                (None, Some(intervals)) if intervals.time_left_ns(&self.collectors) == 0 => {
-                    let sample = intervals.end(&mut self.collectors, self.log.as_mut(), start_ns, None)?;
-                    sample.map_or(Ok(()), |sample| session.sample(&sample))?;
-                }
-                (None, _) => {}
+        let mut intervals = Intervals::begin(self.config, run, sources, &mut self.collector)?;
+        let orders = self.workload.orders(self.config, run, self.config.duration_ns);
+        let begin = orders[0].begin.clone();
+        self.stage.give(orders);
+        let tally = loop {
+            let left_ns = intervals.time_left_ns(begin.get());
+            match self.stage.collect(self.recorders.len(), Duration::from_nanos(left_ns)) {
+                Some(tallies) => break sum(tallies)?,
+                None => intervals.look()?.map_or(Ok(()), |sample| session.sample(&sample))?,
             }
         };
-        let (usage, interrupts) = (usage.read(), interrupts.read()?);
-        let tally = sum(tallies)?;
-        let measured = Measured { amount: Amount::of(&tally), usage, interrupts };
-        let mut recorder = merged(self.recorders);
-        if let Some(intervals) = &mut intervals {
-            let rest = Some(&recorder.latencies);
-            let sample = intervals.end(&mut self.collectors, self.log.as_mut(), start_ns, rest)?;
-            sample.map_or(Ok(()), |sample| session.sample(&sample))?;
-            recorder.latencies.reset();
-            recorder.latencies.merge(&intervals.run_latencies);
-        } else if let Some(log) = &mut self.log {
-            recorder.latencies.log(log, tally.begin_ns - start_ns, measured.amount.elapsed_ns)?;
-        }
-        let figures = measured.figures(&recorder.latencies);
-        totals.add(measured, &recorder.latencies);
-        drop(recorder);
+        let mut recorders: Vec<_> = self.recorders.iter().map(lock).collect();
+        let rests: Vec<_> = recorders.iter().map(|recorder| &*recorder.active).collect();
+        let (last, measured) = intervals.finish(&tally, &rests)?;
+        last.map_or(Ok(()), |sample| session.sample(&sample))?;
+        let latencies = if self.config.is_collected() {
+            &self.collector.total().latencies
+        } else {
+            merged(&mut recorders)
+        };
+        let figures = measured.figures(latencies);
+        totals.add(measured, latencies);
+        drop(recorders);
         let aftermath = self.aftermath(run, &tally, &session.stop());
         let (sync_s, verification) = aftermath.as_ref().map_or((None, None), Clone::clone);
         totals.add_aftermath(sync_s, verification.clone());
@@ -269,7 +251,7 @@ impl Conductor<'_> {
             self.config.rate.filter(|_| tally.operations >= FEWEST_FOR_RATE && !stop.is_raised())
         {
             let intended = rate.rate.per_second();
-            let reached = tally.operations as f64 / ((tally.end_ns - tally.begin_ns) as f64 / 1e9);
+            let reached = Amount::of(tally).per_second(tally.operations as f64).unwrap_or(0.0);
             if reached < intended * LOAD_REACHED {
                 doubts.push(format!(
                     "run {run}: the intended load was not reached: {reached:.1} of {intended:.1} operations/s"
@@ -307,9 +289,6 @@ impl Conductor<'_> {
     }
 }
 
-/// How long to wait for the workers where there is no interval to end.
-const LONGEST_WAIT_NS: u64 = 3_600 * clock::SECOND_NS;
-
 /// What all workers did together; the first engine that failed ends it.
 fn sum(tallies: Vec<Result<Tally>>) -> Result<Tally> {
     let mut sum = Tally { begin_ns: u64::MAX, ..Tally::default() };
@@ -324,14 +303,13 @@ fn lock(recorder: &Mutex<Recorder>) -> MutexGuard<'_, Recorder> {
 }
 
 /// The latencies of all workers, in the first one's recorder.
-fn merged(recorders: &[Mutex<Recorder>]) -> MutexGuard<'_, Recorder> {
-    let mut first = lock(&recorders[0]);
-    for other in &recorders[1..] {
-        let mut other = lock(other);
-        first.latencies.merge(&other.latencies);
-        other.latencies.reset();
+fn merged<'a>(recorders: &'a mut [MutexGuard<'_, Recorder>]) -> &'a Latencies {
+    if let Some((first, others)) = recorders.split_first_mut() {
+        for other in others {
+            first.active.latencies.merge(&other.active.latencies);
+        }
     }
-    first
+    &recorders[0].active.latencies
 }
 
 /// Data that is not what was written is a failure, whatever the figures say.

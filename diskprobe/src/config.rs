@@ -4,14 +4,12 @@ use std::{fmt, path::PathBuf};
 
 use meter::{
     cpulist::CpuList,
-    pacer::{Arrivals, Schedule},
     placement::Placement,
-    rate::Rate,
     units::{self, Bytes, Nanoseconds},
 };
 use serde::Serialize;
 
-use crate::{data::Filler, engine::Operation, require::Requirement, setup::RingOptions};
+use crate::{data::Filler, engine::Operation, pace::Pace, require::Requirement, setup::RingOptions};
 
 /// Everything that decides what is measured. Sizes are in bytes, times in nanoseconds.
 #[derive(Clone, Debug, Serialize)]
@@ -179,27 +177,6 @@ pub enum Order {
     Random,
 }
 
-/// An intended load, of all workers together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Pace {
-    /// The rate of operations.
-    #[serde(flatten)]
-    pub rate: Rate,
-    /// Whether arrivals are exponential instead of even.
-    pub poisson: bool,
-}
-
-impl Pace {
-    /// The schedule of one of `workers` workers, and how long after the start it begins: together
-    /// they are even.
-    #[must_use]
-    pub fn schedule(self, worker: u64, workers: u64, seed: u64) -> (Schedule, u64) {
-        let arrivals = if self.poisson { Arrivals::Poisson } else { Arrivals::Fixed };
-        self.rate.schedule(worker, workers, 1, arrivals, seed)
-    }
-}
-
 /// Unrelated data before each run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -212,6 +189,12 @@ pub struct Precondition {
 }
 
 impl Config {
+    /// Whether blocks come in random order.
+    #[must_use]
+    pub fn is_random(&self) -> bool {
+        self.order == Order::Random
+    }
+
     /// Direction of the operations.
     #[must_use]
     pub fn operation(&self) -> Operation {
@@ -219,6 +202,12 @@ impl Config {
             Mode::Write(_) => Operation::Write,
             Mode::Read(_) => Operation::Read,
         }
+    }
+
+    /// Whether what workers record is collected while they work, for intervals or a log.
+    #[must_use]
+    pub fn is_collected(&self) -> bool {
+        self.interval_ns.is_some() || self.hlog.is_some()
     }
 
     /// Whether operations have intended starts.

@@ -15,11 +15,13 @@ use crate::{
     config::EngineKind,
     data::{Data, Filler},
     engine::{Engine, Operation},
-    latencies::Recorder,
+    recording,
     ring::{ReadWrite, Ring},
     setup::RingOptions,
     sync::Sync,
-    worker::{Tally, Work, Worker},
+    tally::Tally,
+    work::{CommonBegin, Work},
+    worker::Worker,
 };
 
 /// Length of one operation.
@@ -51,7 +53,8 @@ impl Filling<'_> {
         let work = Work {
             operation: Operation::Write,
             blocks: Blocks::sequential(region, BLOCK_SIZE, total),
-            until_ns: u64::MAX,
+            begin: CommonBegin::default(),
+            duration_ns: u64::MAX,
             schedule: None,
             lead_ns: 0,
             batch: Some(1),
@@ -82,7 +85,7 @@ const PAGE: u64 = 4096;
 fn perform(engine: impl Engine, filler: Filler, mut work: Work, stop: &Stop) -> Result<Tally> {
     let waiter = Waiter { margin_ns: 0 };
     let mut worker = Worker::new(engine, filler, waiter, stop.clone());
-    worker.perform(&mut work, &mut Recorder::unread())
+    worker.perform(&mut work, &mut recording::unread())
 }
 
 /// Writes `total` unrelated bytes to a nameless file in `folder`, which vanishes at once.

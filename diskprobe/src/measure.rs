@@ -8,7 +8,6 @@ use std::{
 use meter::{
     Error, Result,
     crew::{self, Worker as Place},
-    histogram::HistogramLog,
     session::Session,
     wait::Waiter,
 };
@@ -21,13 +20,16 @@ use crate::{
     engine::Engine,
     filling,
     inspect::{self, FileIdentity, Found},
-    latencies::Recorder,
+    latencies,
     outcome::Resolved,
+    recording::{self, Recorder},
     ring::{ReadWrite, Ring},
     setup::Granted,
     sync::Sync,
+    tally::Tally,
     target::Target,
-    worker::{Tally, Work, Worker},
+    work::Work,
+    worker::Worker,
     workload::Workload,
 };
 
@@ -43,17 +45,15 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     if !session.start(&Resolved { config: config.clone(), target: seen.facts.clone() })? {
         return Ok(());
     }
-    let log = config.hlog.as_deref().map(HistogramLog::create).transpose()?;
+    let workers = config.placements.len();
+    let (recorders, collector) = recording::recorders(workers, config.is_paced(), config.interval_ns);
+    let collector = collector.logging(config.hlog.as_deref(), &latencies::NAMES)?;
+    let recorders: Vec<_> = recorders.into_iter().map(Mutex::new).collect();
     let target = Target::open(config, &seen)?;
     workload.check_alignment(config, target.alignment())?;
     let doubts = Doubts::about(config, &workload, &target, seen.facts.file_system.as_deref());
     let stage = Rhythm::default();
     let granted = OnceLock::new();
-    let workers = config.placements.len();
-    // Somebody who only keeps a log of whole runs needs no hand-over within them.
-    let pairs = (0..workers).map(|_| Recorder::new(config.is_paced(), config.interval_ns));
-    let (recorders, collectors): (Vec<_>, Vec<_>) =
-        pairs.map(|(recorder, collector)| (Mutex::new(recorder), collector)).unzip();
     let stop = session.stop();
     let setup = |place: Place| {
         let engine = engine(config, &target)?;
@@ -64,6 +64,7 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     };
     let work = |(place, mut worker): (Place, Box<dyn Perform + '_>), _| {
         let mut seen = 0;
+        let _told = ToldOnPanic(&stage);
         while let Some(orders) = stage.next(&mut seen) {
             let mut recorder = recorders[place.index].lock().unwrap_or_else(PoisonError::into_inner);
             let mut work = orders[place.index].clone();
@@ -80,14 +81,24 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
             target: &target,
             stage: &stage,
             recorders: &recorders,
-            collectors,
-            log,
+            collector,
             granted,
             doubts,
         };
         conductor.conduct(session, gate)
     })
     .map(drop)
+}
+
+/// Tells the conductor of a worker that panics, which it would wait for without end.
+struct ToldOnPanic<'a>(&'a Rhythm);
+
+impl Drop for ToldOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.report(Err(Error::failed("a worker panicked; its message is on standard error")));
+        }
+    }
 }
 
 /// Unrelated data needs a place where it destroys nothing.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::{
     config::Config, data::Mismatch, facts::Facts, latencies::Latencies, setup::Granted, steady::SteadyState,
+    tally::Amount,
 };
 
 /// The body of the `start` record's `config`: what was asked for, and of what target.
@@ -35,15 +36,20 @@ impl fmt::Display for Resolved {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Figures {
-    /// From the first submission to the last completion, in seconds. A final sync is not in it.
+    /// From the first submission to the last completion, in seconds; with `--rate` to the end of `--duration` or to a
+    /// stop where that is later. A final sync is not in it. Intervals follow each other without a gap, and theirs add up to
+    /// their run's.
     pub elapsed_s: f64,
+    /// What rates are over, in seconds: `elapsed_s` and, where all blocks of a `--rate` were done, the rest of the
+    /// time until the next operation would have been due.
+    pub window_s: f64,
     /// Bytes whose transfer the kernel confirmed.
     pub bytes: u64,
     /// Operations that were done entirely.
     pub operations: u64,
-    /// Bytes per second of elapsed time; `null` when no time passed.
+    /// Bytes per second of the window; `null` when no time passed.
     pub bytes_per_s: Option<f64>,
-    /// Operations per second of elapsed time; `null` when no time passed.
+    /// Operations per second of the window; `null` when no time passed.
     pub operations_per_s: Option<f64>,
     /// From the moment an operation was ready until the kernel had taken it (fio's slat).
     pub submission_latency: Option<LatencySummary>,
@@ -102,39 +108,23 @@ impl Cost {
     }
 }
 
-/// What a stretch of work did, in plain numbers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Amount {
-    /// From the first submission to the last completion, in nanoseconds.
-    pub elapsed_ns: u64,
-    /// Bytes transferred.
-    pub bytes: u64,
-    /// Operations done entirely.
-    pub operations: u64,
-    /// Partial transfers.
-    pub short_transfers: u64,
-    /// Sum of all total latencies, in nanoseconds.
-    pub in_flight_ns: u64,
-}
-
 impl Figures {
     /// The figures of `amount` done.
     #[must_use]
     pub fn new(amount: &Amount, latencies: &Latencies, usage: Usage, interrupts: InterruptCount) -> Self {
-        let Amount { elapsed_ns, bytes, operations, short_transfers, in_flight_ns } = *amount;
-        let elapsed_s = elapsed_ns as f64 / 1e9;
-        let per_second = |amount: f64| (elapsed_ns > 0).then(|| amount / elapsed_s);
+        let Amount { elapsed_ns, window_ns, bytes, operations, short_transfers, in_flight_ns } = *amount;
         Self {
-            elapsed_s,
+            elapsed_s: elapsed_ns as f64 / 1e9,
+            window_s: window_ns as f64 / 1e9,
             bytes,
             operations,
-            bytes_per_s: per_second(bytes as f64),
-            operations_per_s: per_second(operations as f64),
+            bytes_per_s: amount.per_second(bytes as f64),
+            operations_per_s: amount.per_second(operations as f64),
             submission_latency: latencies.submission.summary(),
             completion_latency: latencies.completion.summary(),
             total_latency: latencies.total.summary(),
             response_time: latencies.response.as_ref().and_then(|response| response.summary()),
-            in_flight_mean: per_second(in_flight_ns as f64 / 1e9),
+            in_flight_mean: amount.per_second(in_flight_ns as f64 / 1e9),
             short_transfers,
             cost: Cost::new(bytes, operations, &usage, &interrupts),
             usage,
@@ -289,7 +279,14 @@ impl Summary {
     pub fn example() -> serde_json::Value {
         let mut latencies = Latencies::new(true);
         latencies.record_one();
-        let amount = Amount { elapsed_ns: 1, bytes: 1, operations: 1, short_transfers: 0, in_flight_ns: 1 };
+        let amount = Amount {
+            elapsed_ns: 1,
+            window_ns: 1,
+            bytes: 1,
+            operations: 1,
+            short_transfers: 0,
+            in_flight_ns: 1,
+        };
         let usage = Usage { steal_ns: Some(0), resident_peak_bytes: Some(0), ..Usage::default() };
         let interrupts = InterruptCount { count: Some(0), sources: Vec::new(), reason: None };
         let summary = Self {

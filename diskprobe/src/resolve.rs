@@ -1,17 +1,10 @@
 //! From what was typed to what it means; contradictions end here.
 
-use std::str::FromStr;
-
-use meter::{
-    Error, Result,
-    cli::CommonArgs,
-    rate::{ByteRate, Rate},
-    units::Bytes,
-};
+use meter::{Error, Result, cli::CommonArgs, units::Bytes};
 
 use crate::{
     args::{Args, ArrivalsName, Command, EngineName, ReadArgs, WorkArgs, WriteArgs},
-    config::{Config, EngineKind, Existing, Mode, Order, Pace, Precondition, ReadMode, WriteMode},
+    config::{Config, EngineKind, Existing, Mode, Precondition, ReadMode, WriteMode},
     data::{Data, Filler, SECTOR},
     outcome::Summary,
     setup::{RingOptions, SubmissionPoll},
@@ -23,38 +16,6 @@ const DEFAULT_QUEUE_DEPTH: u16 = 8;
 const DEFAULT_ROUNDS: u32 = 25;
 /// Buffers that one worker may have: the longest that the kernel registers in one piece.
 const LARGEST_BUFFERS: u64 = 1 << 30;
-
-/// An intended load as typed: operations/s or bytes/s.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RateText {
-    /// `5000/s`, `50k`, `2/min`.
-    Operations(Rate),
-    /// `200MB/s`, `64MiB/s`.
-    Bytes(ByteRate),
-}
-
-impl FromStr for RateText {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let rate = if text.ends_with("B/s") {
-            text.parse().map(Self::Bytes)
-        } else {
-            text.parse().map(Self::Operations)
-        };
-        rate.map_err(|why| format!("{why}; write `5000/s` for operations or `200MB/s` for bytes"))
-    }
-}
-
-impl RateText {
-    fn resolve(self, block_size: u64, poisson: bool) -> Result<Pace> {
-        let rate = match self {
-            Self::Operations(rate) => rate,
-            Self::Bytes(ByteRate(rate)) => rate.scaled(1, block_size).map_err(Error::bad_arguments)?,
-        };
-        Ok(Pace { rate, poisson })
-    }
-}
 
 /// What was typed, understood.
 ///
@@ -210,14 +171,6 @@ fn check_requirements(work: &WorkArgs) -> Result<()> {
             "--require {bound} needs --rate: only a rate gives intended starts to respond to"
         ))),
         None => Ok(()),
-    }
-}
-
-impl Config {
-    /// Whether blocks come in random order.
-    #[must_use]
-    pub fn is_random(&self) -> bool {
-        self.order == Order::Random
     }
 }
 

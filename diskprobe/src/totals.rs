@@ -5,10 +5,10 @@ use meter::{interrupts::InterruptCount, usage::Usage};
 use crate::{
     config::Config,
     latencies::Latencies,
-    outcome::{Amount, Figures, NamedHistogram, Summary, Verification},
+    outcome::{Figures, NamedHistogram, Summary, Verification},
     setup::Granted,
     steady,
-    worker::Tally,
+    tally::Amount,
 };
 
 /// What was measured in one run, or in all together.
@@ -29,33 +29,22 @@ impl Measured {
         Figures::new(&self.amount, latencies, self.usage.clone(), self.interrupts.clone())
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds what was measured at another time.
+    pub fn add(&mut self, other: &Self) {
         self.amount.add(&other.amount);
         self.usage = sum_of_usage(&self.usage, &other.usage);
-        self.interrupts.count = self.interrupts.count.zip(other.interrupts.count).map(|(sum, one)| sum + one);
-    }
-}
-
-impl Amount {
-    /// What all workers did, from the first one's start to the last one's end.
-    #[must_use]
-    pub fn of(tally: &Tally) -> Self {
-        Self {
-            elapsed_ns: tally.end_ns - tally.begin_ns,
-            bytes: tally.bytes,
-            operations: tally.operations,
-            short_transfers: tally.short_transfers,
-            in_flight_ns: tally.in_flight_ns,
+        let (sum, one) = (&mut self.interrupts, &other.interrupts);
+        sum.count = sum.count.zip(one.count).map(|(sum, one)| sum + one);
+        sum.sources.extend(
+            one.sources.iter().filter(|name| !sum.sources.contains(name)).cloned().collect::<Vec<_>>(),
+        );
+        if sum.reason.is_none() {
+            sum.reason.clone_from(&one.reason);
         }
     }
 
-    /// Adds what was done at another time.
-    pub fn add(&mut self, other: &Self) {
-        self.elapsed_ns += other.elapsed_ns;
-        self.bytes += other.bytes;
-        self.operations += other.operations;
-        self.short_transfers += other.short_transfers;
-        self.in_flight_ns += other.in_flight_ns;
+    fn bytes_per_s(&self) -> Option<f64> {
+        self.amount.per_second(self.amount.bytes as f64)
     }
 }
 
@@ -186,11 +175,4 @@ impl Totals {
 
 fn named(latencies: &Latencies) -> Vec<NamedHistogram> {
     latencies.named().map(|(name, histogram)| NamedHistogram::new(name, histogram)).collect()
-}
-
-impl Measured {
-    fn bytes_per_s(&self) -> Option<f64> {
-        let Amount { elapsed_ns, bytes, .. } = self.amount;
-        (elapsed_ns > 0).then(|| bytes as f64 / (elapsed_ns as f64 / 1e9))
-    }
 }

@@ -1,135 +1,15 @@
 //! The measuring loop: fill the free slots, submit, wait, take what has ended.
 
-use std::path::Path;
-
-use meter::{
-    Error, Result, clock, control::Stop, histogram::LatencyHistogram, pacer::Schedule, wait::Waiter,
-};
+use meter::{Result, clock, control::Stop, histogram::LatencyHistogram, pacer::Schedule, wait::Waiter};
 
 use crate::{
-    blocks::{Block, Blocks},
-    data::{self, Filler, Mismatch, UniqueSeeds},
-    engine::{Completion, Engine, Fault, Gathering, Operation, Request, Slot},
-    latencies::Recorder,
+    blocks::Block,
+    data::{self, Filler, UniqueSeeds},
+    engine::{Completion, Engine, Gathering, Operation, Request, Slot},
+    recording::Recorder,
+    tally::{Failure, Tally},
+    work::{Check, Work},
 };
-
-/// What one worker did in one phase. Only what the kernel confirmed is counted.
-#[derive(Clone, Debug, Default)]
-pub struct Tally {
-    /// Bytes transferred.
-    pub bytes: u64,
-    /// Operations done entirely.
-    pub operations: u64,
-    /// How often only a part was transferred and the rest asked for again.
-    pub short_transfers: u64,
-    /// Sum of the total latencies, in nanoseconds: with the elapsed time it gives the depth in flight.
-    pub in_flight_ns: u64,
-    /// CLOCK_MONOTONIC when it began.
-    pub begin_ns: u64,
-    /// CLOCK_MONOTONIC when the last completion was seen.
-    pub end_ns: u64,
-    /// The operation that failed at the lowest offset.
-    pub failure: Option<Failure>,
-    /// Sectors that do not hold what they should, where that is checked.
-    pub wrong_sectors: u64,
-    /// The first of them.
-    pub mismatch: Option<Mismatch>,
-    /// Whether something else moved the worker from its CPU.
-    pub pin_lost: bool,
-}
-
-impl Tally {
-    /// Keeps the failure with the lowest offset: completions come in any order.
-    fn fail(&mut self, failure: Failure) {
-        if self.failure.is_none_or(|first| failure.request.offset < first.request.offset) {
-            self.failure = Some(failure);
-        }
-    }
-
-    /// Adds what another worker or run did; the times become the whole stretch.
-    pub fn add(&mut self, other: &Self) {
-        self.bytes += other.bytes;
-        self.operations += other.operations;
-        self.short_transfers += other.short_transfers;
-        self.in_flight_ns += other.in_flight_ns;
-        self.begin_ns = self.begin_ns.min(other.begin_ns);
-        self.end_ns = self.end_ns.max(other.end_ns);
-        if let Some(failure) = other.failure {
-            self.fail(failure);
-        }
-        self.pin_lost |= other.pin_lost;
-        self.wrong_sectors += other.wrong_sectors;
-        if self.mismatch.is_none() {
-            self.mismatch.clone_from(&other.mismatch);
-        }
-    }
-}
-
-/// An operation that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// What had been asked for.
-    pub request: Request,
-    /// Bytes of it that had been transferred.
-    pub bytes: u32,
-    /// Why the rest was not.
-    pub fault: Fault,
-}
-
-impl Failure {
-    /// The error for people: where in `path` it happened, and how many bytes had been done before.
-    #[must_use]
-    pub fn describe(&self, path: &Path, bytes: u64) -> Error {
-        let offset = self.request.offset + u64::from(self.bytes);
-        let verb = self.request.operation.verb();
-        let what = format!("{verb} {} at offset {offset}, after {bytes} bytes were done", path.display());
-        match self.fault {
-            Fault::Errno(errno) => Error::failed(what).with_source(std::io::Error::from_raw_os_error(errno)),
-            Fault::Refused(errno) => {
-                Error::failed(format!("{what}: io_uring took no operation until the end"))
-                    .with_source(std::io::Error::from_raw_os_error(errno))
-            }
-            Fault::EndOfTarget => {
-                Error::failed(format!("{what}: the target ends there; did it shrink meanwhile?"))
-            }
-        }
-    }
-}
-
-/// What a worker shall do in one phase.
-#[derive(Clone, Debug)]
-pub struct Work {
-    /// Direction.
-    pub operation: Operation,
-    /// The blocks, in order.
-    pub blocks: Blocks,
-    /// When to start nothing more, as CLOCK_MONOTONIC; `u64::MAX` for when all blocks are done.
-    pub until_ns: u64,
-    /// Intended starts; `None` for as fast as it goes.
-    pub schedule: Option<Schedule>,
-    /// How long after the start the schedule begins, in nanoseconds.
-    pub lead_ns: u64,
-    /// Completions to wait for before new operations begin; `None` for as many as come at once anyway.
-    pub batch: Option<u32>,
-    /// What blocks that are read shall hold; `None` for anything.
-    pub check: Option<Check>,
-}
-
-/// Blocks hold the random data of their places.
-#[derive(Clone, Copy, Debug)]
-pub struct Check {
-    /// Seed of that data.
-    pub seed: u64,
-}
-
-impl Work {
-    /// The intended start of the next operation, as CLOCK_MONOTONIC, where a rate gives one.
-    #[inline]
-    fn next_due_ns(&self, begin_ns: u64) -> Option<u64> {
-        let start_ns = begin_ns + self.lead_ns;
-        self.schedule.as_ref().map(|schedule| start_ns.saturating_add(schedule.peek()))
-    }
-}
 
 /// Longest time in the kernel before the stop flag is looked at again.
 const LONGEST_WAIT_NS: u64 = 20_000_000;
@@ -249,25 +129,32 @@ impl<E: Engine> Worker<E> {
     /// # Errors
     /// When the engine itself fails, not when an operation does.
     pub fn perform(&mut self, work: &mut Work, recorder: &mut Recorder) -> Result<Tally> {
-        let begin_ns = clock::now_ns();
-        let mut tally = Tally { begin_ns, end_ns: begin_ns, ..Tally::default() };
-        let mut open = !self.stop.is_raised();
+        let begin_ns = work.begin.begin();
+        let until_ns = begin_ns.saturating_add(work.duration_ns);
+        let mut tally = Tally { begin_ns, last_ns: begin_ns, ..Tally::default() };
+        let (mut open, mut more) = (!self.stop.is_raised(), true);
         recorder.begin(begin_ns);
         self.chosen = None;
         loop {
-            open = open && self.fill(work, begin_ns);
+            if open {
+                more = self.fill(work, begin_ns);
+                open = more;
+            }
             if self.in_flight() == 0 {
                 let Some(due_ns) = work.next_due_ns(begin_ns).filter(|_| open) else { break };
-                open = self.waiter.until(due_ns.min(work.until_ns), &self.stop) < work.until_ns;
+                let due_ns = due_ns.min(until_ns);
+                // Nothing is recorded before then: what was is complete at an edge on the way.
+                recorder.tick(due_ns);
+                open = self.waiter.until(due_ns, &self.stop) < until_ns;
             } else {
                 self.submit(recorder)?;
                 self.wait(work, begin_ns, open)?;
-                self.take(work, recorder, &mut tally);
-                open = open && tally.end_ns < work.until_ns && tally.failure.is_none();
+                self.take(work, until_ns, recorder, &mut tally);
+                open = open && tally.last_ns < until_ns && tally.failure.is_none();
             }
             open = open && !self.stop.is_raised();
         }
-        recorder.end(&tally);
+        set_end(&mut tally, work, until_ns, more);
         Ok(tally)
     }
 
@@ -276,8 +163,8 @@ impl<E: Engine> Worker<E> {
     }
 
     #[cold]
-    fn shall_end(&self, work: &Work, tally: &Tally) -> bool {
-        self.stop.is_raised() || tally.failure.is_some() || clock::now_ns() >= work.until_ns
+    fn shall_end(&self, until_ns: u64, tally: &Tally) -> bool {
+        self.stop.is_raised() || tally.failure.is_some() || clock::now_ns() >= until_ns
     }
 
     /// Queues operations on the free slots, as far as they are due; says whether more will follow.
@@ -320,7 +207,8 @@ impl<E: Engine> Worker<E> {
         }
         self.engine.submit()?;
         let now = clock::now_ns();
-        let histogram = &mut recorder.latencies.submission;
+        recorder.tick(now);
+        let histogram = &mut recorder.active.latencies.submission;
         let mut submission = Repeated::default();
         for slot in self.fresh.drain(..) {
             let times = &mut self.times[usize::from(slot.0)];
@@ -347,9 +235,9 @@ impl<E: Engine> Worker<E> {
 
     /// Counts what has ended and frees its slots.
     #[inline]
-    fn take(&mut self, work: &Work, recorder: &mut Recorder, tally: &mut Tally) {
+    fn take(&mut self, work: &Work, until_ns: u64, recorder: &mut Recorder, tally: &mut Tally) {
         self.engine.reap(&mut self.completions);
-        if self.engine.is_refused() && self.shall_end(work, tally) {
+        if self.engine.is_refused() && self.shall_end(until_ns, tally) {
             self.engine.abandon(&mut self.completions);
         }
         if self.completions.is_empty() {
@@ -357,12 +245,16 @@ impl<E: Engine> Worker<E> {
         }
         let now = clock::now_ns();
         self.gather.note(self.completions.len() as u32, now);
-        let latencies = &mut recorder.latencies;
+        recorder.tick(now);
+        let recorded = &mut *recorder.active;
+        let (latencies, amount) = (&mut recorded.latencies, &mut recorded.amount);
         let (mut completed, mut total) = (Repeated::default(), Repeated::default());
-        tally.end_ns = now;
+        tally.last_ns = now;
         for completion in self.completions.drain(..) {
             let Completion { slot, request, fault, .. } = completion;
             self.free.push(slot);
+            amount.bytes += u64::from(completion.bytes);
+            amount.short_transfers += u64::from(completion.short_transfers);
             tally.bytes += u64::from(completion.bytes);
             tally.short_transfers += u64::from(completion.short_transfers);
             if let Some(fault) = fault {
@@ -370,9 +262,11 @@ impl<E: Engine> Worker<E> {
                 continue;
             }
             tally.operations += 1;
+            amount.operations += 1;
             let times = self.times[usize::from(slot.0)];
             let total_ns = now - times.started_ns;
             tally.in_flight_ns += total_ns;
+            amount.in_flight_ns += total_ns;
             completed.record(now - times.submitted_ns, &mut latencies.completion);
             total.record(total_ns, &mut latencies.total);
             if let Some(response) = &mut latencies.response {
@@ -387,6 +281,21 @@ impl<E: Engine> Worker<E> {
         }
         completed.flush(&mut latencies.completion);
         total.flush(&mut latencies.total);
-        recorder.look(tally);
     }
+}
+
+/// When work has ended, and until when its operations count: as fast as it goes with the last completion. A pace has
+/// operations stand for the time up to the next one; without that, one a second for three seconds were 1.5 a second.
+fn set_end(tally: &mut Tally, work: &Work, until_ns: u64, more: bool) {
+    let last_ns = tally.last_ns;
+    let (end_ns, window_end_ns) = match work.next_due_ns(tally.begin_ns) {
+        None => (last_ns, last_ns),
+        // Ended by its time, a stop or a failure.
+        Some(_) if more => {
+            let end_ns = clock::now_ns().min(until_ns).max(last_ns);
+            (end_ns, end_ns)
+        }
+        Some(due_ns) => (last_ns, due_ns.min(until_ns).max(last_ns)),
+    };
+    (tally.end_ns, tally.window_end_ns) = (end_ns, window_end_ns);
 }

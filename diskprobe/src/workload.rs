@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use meter::{Error, Result, clock};
+use meter::{Error, Result};
 
 use crate::{
     blocks::{Blocks, Region},
     config::{Config, Existing, Mode},
     engine::Operation,
     inspect::Found,
-    worker::{Check, Work},
+    work::{Check, CommonBegin, Work},
 };
 
 /// 128 KiB × 8000: what the published measurement wrote.
@@ -116,7 +116,7 @@ impl Workload {
     #[must_use]
     pub fn orders(&self, config: &Config, run: u32, duration_ns: Option<u64>) -> Arc<Vec<Work>> {
         let workers = config.placements.len() as u64;
-        let until_ns = duration_ns.map_or(u64::MAX, |ns| clock::now_ns().saturating_add(ns));
+        let begin = CommonBegin::default();
         let order = |worker| {
             let (schedule, lead_ns) = match config.rate {
                 Some(rate) => {
@@ -128,7 +128,8 @@ impl Workload {
             Work {
                 operation: config.operation(),
                 blocks: self.blocks(config, worker, workers, run),
-                until_ns,
+                begin: begin.clone(),
+                duration_ns: duration_ns.unwrap_or(u64::MAX),
                 schedule,
                 lead_ns,
                 batch: config.batch,
@@ -145,11 +146,13 @@ impl Workload {
     #[must_use]
     pub fn verification(&self, config: &Config, run: u32) -> Arc<Vec<Work>> {
         let workers = config.placements.len() as u64;
+        let begin = CommonBegin::default();
         let once = Self { total: self.total.map(|total| total.min(self.region.length)), ..*self };
         let order = |worker| Work {
             operation: Operation::Read,
             blocks: once.blocks(config, worker, workers, run),
-            until_ns: u64::MAX,
+            begin: begin.clone(),
+            duration_ns: u64::MAX,
             schedule: None,
             lead_ns: 0,
             batch: Some(1),

@@ -11,11 +11,12 @@ use diskprobe::{
     blocks::{Blocks, Region},
     data::{Data, Filler},
     engine::{Engine, Operation},
-    latencies::Recorder,
+    recording,
     ring::{ReadWrite, Ring},
     setup::RingOptions,
     sync::Sync,
-    worker::{Check, Work, Worker},
+    work::{Check, CommonBegin, Work},
+    worker::Worker,
 };
 use meter::{control::Stop, pacer::Schedule, wait::Waiter};
 
@@ -49,18 +50,20 @@ const BLOCK: u32 = 4096;
 fn allocations(engine: impl Engine, operation: Operation, rate: Option<u64>) -> u64 {
     let filler = Filler { data: Data::Random, seed: 3, verifiable: true };
     let mut worker = Worker::new(engine, filler, Waiter { margin_ns: 0 }, Stop::new());
-    let (mut recorder, _collector) = Recorder::new(rate.is_some(), Some(1_000_000));
+    let (mut recorders, _collector) = recording::recorders(1, rate.is_some(), Some(1_000_000));
+    let recorder = &mut recorders[0];
     let mut work = Work {
         operation,
         blocks: Blocks::random(REGION, BLOCK, REGION.length, 1),
-        until_ns: u64::MAX,
+        begin: CommonBegin::default(),
+        duration_ns: u64::MAX,
         schedule: rate.map(|rate| Schedule::fixed(rate, 1_000_000_000)),
         lead_ns: 0,
         batch: None,
         check: (operation == Operation::Read).then_some(Check { seed: 3 }),
     };
     let before = ALLOCATIONS.get();
-    let tally = worker.perform(&mut work, &mut recorder).unwrap();
+    let tally = worker.perform(&mut work, recorder).unwrap();
     let allocated = ALLOCATIONS.get() - before;
     assert_eq!((tally.bytes, tally.wrong_sectors, tally.failure), (REGION.length, 0, None));
     allocated

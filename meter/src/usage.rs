@@ -36,6 +36,11 @@ impl Usage {
 /// Measures the [`Usage`] of this process from its creation on.
 pub struct UsageMeter {
     cpus: Vec<usize>,
+    before: Reading,
+}
+
+/// The kernel's counters at one moment.
+struct Reading {
     cpu_user_ns: u64,
     cpu_system_ns: u64,
     voluntary: u64,
@@ -43,13 +48,10 @@ pub struct UsageMeter {
     times: Option<Vec<CpuTimes>>,
 }
 
-impl UsageMeter {
-    /// Begins now; steal is counted on `cpus`, or on all where the list is empty.
-    #[must_use]
-    pub fn start(cpus: &[usize]) -> Self {
+impl Reading {
+    fn now() -> Self {
         let usage = sys::getrusage(libc::RUSAGE_SELF);
         Self {
-            cpus: cpus.to_vec(),
             cpu_user_ns: nanoseconds(usage.ru_utime),
             cpu_system_ns: nanoseconds(usage.ru_stime),
             voluntary: usage.ru_nvcsw as u64,
@@ -57,20 +59,40 @@ impl UsageMeter {
             times: CpuTimes::read_all(),
         }
     }
+}
 
-    /// What was used since the start.
+impl UsageMeter {
+    /// Begins now; steal is counted on `cpus`, or on all where the list is empty.
+    #[must_use]
+    pub fn start(cpus: &[usize]) -> Self {
+        Self { cpus: cpus.to_vec(), before: Reading::now() }
+    }
+
+    /// What was used since the start, or since the last [`UsageMeter::split`].
     #[must_use]
     pub fn read(&self) -> Usage {
-        let usage = sys::getrusage(libc::RUSAGE_SELF);
+        self.until(&Reading::now())
+    }
+
+    /// The same, and begins again at this very moment: the parts of a measurement add up to the whole.
+    pub fn split(&mut self) -> Usage {
+        let now = Reading::now();
+        let usage = self.until(&now);
+        self.before = now;
+        usage
+    }
+
+    fn until(&self, now: &Reading) -> Usage {
+        let before = &self.before;
         let wanted = |times: &CpuTimes| self.cpus.is_empty() || self.cpus.contains(&times.cpu);
-        let steal_ns = self.times.as_ref().zip(CpuTimes::read_all()).and_then(|(before, now)| {
-            CpuTimes::growth(before, &now, |times| times.steal_ns.filter(|_| wanted(times)))
+        let steal_ns = before.times.as_ref().zip(now.times.as_ref()).and_then(|(before, now)| {
+            CpuTimes::growth(before, now, |times| times.steal_ns.filter(|_| wanted(times)))
         });
         Usage {
-            cpu_user_ns: nanoseconds(usage.ru_utime).saturating_sub(self.cpu_user_ns),
-            cpu_system_ns: nanoseconds(usage.ru_stime).saturating_sub(self.cpu_system_ns),
-            context_switches_voluntary: (usage.ru_nvcsw as u64).saturating_sub(self.voluntary),
-            context_switches_involuntary: (usage.ru_nivcsw as u64).saturating_sub(self.involuntary),
+            cpu_user_ns: now.cpu_user_ns.saturating_sub(before.cpu_user_ns),
+            cpu_system_ns: now.cpu_system_ns.saturating_sub(before.cpu_system_ns),
+            context_switches_voluntary: now.voluntary.saturating_sub(before.voluntary),
+            context_switches_involuntary: now.involuntary.saturating_sub(before.involuntary),
             steal_ns,
             resident_peak_bytes: resident_peak_bytes(),
         }

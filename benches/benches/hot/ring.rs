@@ -8,10 +8,11 @@ use diskprobe::{
     blocks::{Blocks, Region},
     data::{Data, Filler, UniqueSeeds, check, stamp},
     engine::Operation,
-    latencies::Recorder,
+    recording,
     ring::{ReadWrite, Ring},
     setup::RingOptions,
-    worker::{Work, Worker},
+    work::{CommonBegin, Work},
+    worker::Worker,
 };
 use meter::{control::Stop, wait::Waiter};
 
@@ -41,7 +42,7 @@ pub fn benchmarks(criterion: &mut Criterion) {
         };
         let filler = Filler { data: Data::Zeros, seed: 1, verifiable: false };
         let mut worker = Worker::new(ring, filler, Waiter::SPIN, Stop::new());
-        let (mut recorder, _collector) = Recorder::new(false, None);
+        let mut recorder = recording::recorders(1, false, None).0.remove(0);
         group.bench_function(format!("read 4 KiB, depth {depth}"), |bencher| {
             bencher.iter(|| {
                 let done = worker.perform(&mut work(), &mut recorder).expect("the ring works");
@@ -96,7 +97,8 @@ fn work() -> Work {
             BLOCK,
             OPERATIONS * u64::from(BLOCK),
         ),
-        until_ns: u64::MAX,
+        begin: CommonBegin::default(),
+        duration_ns: u64::MAX,
         schedule: None,
         lead_ns: 0,
         batch: None,

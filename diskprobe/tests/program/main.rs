@@ -11,4 +11,5 @@ mod places;
 mod races;
 mod refused;
 mod ring;
+mod samples;
 mod support;

@@ -2,9 +2,9 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     path::Path,
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -92,6 +92,7 @@ pub fn start(arguments: &[&str]) -> Child {
 /// A program whose records are read while it runs.
 pub struct Running {
     child: Child,
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     seen: Vec<u8>,
 }
@@ -101,7 +102,30 @@ impl Running {
     pub fn start(arguments: &[&str]) -> Self {
         let mut child = start(arguments);
         let output = BufReader::new(child.stdout.take().unwrap());
-        Self { child, output, seen: Vec::new() }
+        Self { child, input: None, output, seen: Vec::new() }
+    }
+
+    /// The same, with orders on its standard input; the arguments must have `--controlled`.
+    pub fn controlled(arguments: &[&str]) -> Self {
+        let mut command = diskprobe(arguments);
+        command.arg("--json").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Self { input: child.stdin.take(), child, output, seen: Vec::new() }
+    }
+
+    /// Gives it an order.
+    pub fn tell(&mut self, order: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{order}").unwrap();
+    }
+
+    /// Closes its input, which ends it.
+    pub fn close(&mut self) {
+        self.input = None;
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for a record that is as `wanted`.

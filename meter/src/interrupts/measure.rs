@@ -45,26 +45,41 @@ impl InterruptMeter {
         Ok(Self { sources, before })
     }
 
-    /// The count since the start.
+    /// The count since the start, or since the last [`InterruptMeter::split`].
     ///
     /// # Errors
     /// When /proc can't be read.
     pub fn read(&self) -> Result<InterruptCount> {
+        Ok(self.until(&snapshot(&self.sources)?))
+    }
+
+    /// The same, and begins again at this very moment: the parts of a measurement add up to the whole.
+    ///
+    /// # Errors
+    /// When /proc can't be read.
+    pub fn split(&mut self) -> Result<InterruptCount> {
+        let now = snapshot(&self.sources)?;
+        let count = self.until(&now);
+        self.before = now;
+        Ok(count)
+    }
+
+    fn until(&self, now: &Table) -> InterruptCount {
         let names = match &self.sources {
             Sources::Interrupts(names) | Sources::Softirqs(names) => names,
             Sources::Unknown(reason) => {
-                return Ok(InterruptCount { count: None, sources: Vec::new(), reason: Some(reason.clone()) });
+                return InterruptCount { count: None, sources: Vec::new(), reason: Some(reason.clone()) };
             }
         };
-        let grown = difference(&self.before, &snapshot(&self.sources)?);
+        let grown = difference(&self.before, now);
         let rows: Vec<&Row> = grown.iter().filter(|row| names.contains(&row.name)).collect();
         let label =
             |row: &&Row| if row.label.is_empty() { row.name.clone() } else { row.device().to_owned() };
-        Ok(InterruptCount {
+        InterruptCount {
             count: Some(rows.iter().map(|row| row.total()).sum()),
             sources: rows.iter().map(label).collect(),
             reason: None,
-        })
+        }
     }
 }
 
