@@ -15,10 +15,10 @@ use netprobe::{
         Direction, Order, Pace, ReceiveWith, SendWith, SocketOptions, Transport, Wait, Workload,
     },
     workload::{
-        self, Work,
+        self, Recorders, Work,
         connections::prepare_listener,
         flow::{self, End, Flow, Link, Role},
-        recorder::Edge,
+        recorder::recorders,
     },
 };
 use socket2::{Domain, Socket, Type};
@@ -124,7 +124,7 @@ fn run(order: &Order, threads: u32) -> (u64, u64) {
         flows.push(Flow::new(client, Role::new(End::Client, order, number)));
         peers.push(Flow::new(server, Role::new(End::Server, order, number)));
     }
-    let (stop, early, edge, local) = (Stop::new(), Stop::new(), Edge::default(), LocalOptions::default());
+    let (stop, early, local) = (Stop::new(), Stop::new(), LocalOptions::default());
     let placements = workload::placements(&[Placement::default()], Some(threads), order.all_flows());
     let work = |flows| Work {
         order,
@@ -134,19 +134,20 @@ fn run(order: &Order, threads: u32) -> (u64, u64) {
         local: &local,
         stop: &stop,
         early: &early,
-        edge: &edge,
     };
-    let (no_givers, _) = workload::relays(0, false);
-    let (givers, _takers) = workload::relays(placements.len(), !order.is_closed_loop());
+    let nobody_asks = Recorders::new(Vec::new());
+    // Latencies are handed over every 30 ms, as with `--interval 30ms`.
+    let (asking, _collector) = recorders(placements.len(), !order.is_closed_loop(), Some(30_000_000));
+    let asking = Recorders::new(asking);
     CONDUCTS.set(true);
     let counted = std::thread::scope(|scope| {
         let server = work(&peers[..]);
         let client = work(&flows[..]);
         let (begin, begun) = std::sync::mpsc::channel();
-        let (no_givers, stop) = (&no_givers, &stop);
+        let (nobody_asks, stop) = (&nobody_asks, &stop);
         let serving = scope.spawn(move || {
             CONDUCTS.set(true);
-            workload::run(&server, no_givers, |gate| {
+            workload::run(&server, nobody_asks, |gate| {
                 gate.open(clock::now_ns());
                 begin.send(()).unwrap();
                 while !stop.is_raised() {
@@ -157,15 +158,12 @@ fn run(order: &Order, threads: u32) -> (u64, u64) {
             .unwrap();
         });
         begun.recv().unwrap();
-        let (outcomes, counted) = workload::run(&client, &givers, |gate| {
+        let (outcomes, counted) = workload::run(&client, &asking, |gate| {
             gate.open(clock::now_ns());
             // Threads that have just been woken finish what belongs to their start.
             std::thread::sleep(Duration::from_millis(50));
             WORKING.store(1, Relaxed);
-            for _ in 0..5 {
-                std::thread::sleep(Duration::from_millis(30));
-                edge.pass();
-            }
+            std::thread::sleep(Duration::from_millis(150));
             WORKING.store(0, Relaxed);
             flow::finish(&flows, stop);
             flow::finish(&peers, stop);

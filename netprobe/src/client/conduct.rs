@@ -1,7 +1,12 @@
 //! From `ready` to the report: the client's conductor.
 
 use meter::{
-    Error, Result, clock, crew::Gate, histogram::HistogramLog, interrupts::Sources, session::Session,
+    Error, Result, clock,
+    crew::Gate,
+    histogram::HistogramLog,
+    interrupts::Sources,
+    runtime::{self, Collector, Interval},
+    session::Session,
 };
 
 use super::{
@@ -17,8 +22,9 @@ use crate::{
         report::EndReport,
     },
     workload::{
-        Latencies, Takers, Work,
+        Latencies, Work,
         flow::{self, tcp_info_of},
+        recorder::Measured as Span,
         window::{Moved, Window},
     },
 };
@@ -26,9 +32,9 @@ use crate::{
 /// Longest wait without a look at the stop flag, in nanoseconds.
 const TICK_NS: u64 = 50_000_000;
 
-/// Longest wait for the workers' histograms at the end of an interval, in nanoseconds. One that comes later
-/// counts for the next interval.
-const COLLECT_NS: u64 = 5_000_000;
+/// Longest wait for the workers' histograms at an edge, in nanoseconds, where a quarter of the interval is not
+/// less. One that comes later counts for the next interval.
+const COLLECT_NS: u64 = 200_000_000;
 
 /// Time after the measured one for the responses of a paced loop that are still on their way, in nanoseconds.
 const GRACE_NS: u64 = 100_000_000;
@@ -43,9 +49,12 @@ pub struct Measured {
     pub peer: Option<EndReport>,
     /// Why it ended early, if it did not by order.
     pub failure: Option<Error>,
+    /// The time after the last edge, and what moved here in it; its latencies are known when the workers have ended.
+    pub last: (Interval, OwnInterval),
 }
 
-/// Leads one measurement.
+/// Leads one measurement. It uses the measurement runtime's intervals and recorders, not its loop: the server has
+/// its part in the start and the end, and it must be listened to all the time.
 pub struct Conductor<'a, 'w, 's, 't> {
     /// What is measured.
     pub config: &'a ProbeConfig,
@@ -55,10 +64,8 @@ pub struct Conductor<'a, 'w, 's, 't> {
     pub server: &'a mut Server,
     /// Where records go.
     pub session: &'a mut Session<'s>,
-    /// Where the workers' histograms come from.
-    pub takers: &'a mut Takers,
-    /// Latencies that the workers have given so far.
-    pub latencies: &'a mut Latencies,
+    /// Where the workers' latencies come from.
+    pub collector: &'a mut Collector<Latencies>,
     /// The interval log, where one is written.
     pub log: Option<&'a mut HistogramLog>,
     /// Offset of this measurement from the first one of all repetitions, for the log, in nanoseconds.
@@ -76,103 +83,123 @@ impl Conductor<'_, '_, '_, '_> {
     /// [`Measured::failure`], beside what was seen.
     pub fn conduct(mut self, gate: &Gate, first: bool) -> Result<Measured> {
         let sources = interface::interrupt_sources(self.server.local().map(|address| address.ip()));
-        let mut failure = None;
+        let (mut failure, mut start_ns) = (None, clock::now_ns());
         if !first || self.session.ready()? {
-            failure = self.start(gate).err();
+            match self.start(gate) {
+                Ok(gate_ns) => start_ns = gate_ns,
+                Err(error) => failure = Some(error),
+            }
         }
         if failure.is_some() || self.session.stop().is_raised() {
             self.work.stop.raise();
-            gate.open(clock::now_ns());
+            start_ns = clock::now_ns();
+            gate.open(start_ns);
         }
-        let (own, moved) = self.measure(sources, &mut failure)?;
+        let (own, moved, last) = self.measure(start_ns, sources, &mut failure)?;
         flow::finish(self.work.flows, self.work.stop);
         let peer = if failure.is_none() { self.ask_for_report(&mut failure) } else { None };
         self.tell_intervals()?;
-        Ok(Measured { own, moved, peer, failure })
+        Ok(Measured { own, moved, peer, failure, last })
     }
 
-    /// Lets the server begin, then this end; a receiver's time begins when the sender does.
-    fn start(&mut self, gate: &Gate) -> Result<()> {
+    /// Lets the server begin, then this end; a receiver's time begins when the sender does. Gives that time.
+    fn start(&mut self, gate: &Gate) -> Result<u64> {
         self.server.send(&Request::Start)?;
         let receives_only =
             matches!(self.work.order.workload, Workload::Stream { direction: Direction::Receive, .. });
+        let mut start_ns = clock::now_ns();
         if !receives_only {
-            gate.open(clock::now_ns());
+            gate.open(start_ns);
         }
         let Reply::Started = self.server.answer()? else { return Err(self.server.out_of_turn()) };
         if receives_only {
-            gate.open(clock::now_ns());
+            start_ns = clock::now_ns();
+            gate.open(start_ns);
         }
-        Ok(())
+        Ok(start_ns)
     }
 
-    fn measure(&mut self, sources: Sources, failure: &mut Option<Error>) -> Result<(EndReport, Moved)> {
+    fn measure(
+        &mut self,
+        start_ns: u64,
+        sources: Sources,
+        failure: &mut Option<Error>,
+    ) -> Result<(EndReport, Moved, (Interval, OwnInterval))> {
         let order = self.work.order;
-        self.wait_until(clock::now_ns().saturating_add(order.warmup_ns), failure);
-        let window = Window::open(self.work.flows, self.work.placements, sources)?;
+        let from_ns = start_ns.saturating_add(order.warmup_ns);
+        self.wait_until(from_ns, failure);
+        // The workers note transactions of exactly this time; a stream is measured from one look to the next.
+        let span = Span { from_ns, until_ns: from_ns.saturating_add(order.duration_ns) };
+        let span = Some(span).filter(|_| !matches!(order.workload, Workload::Stream { .. }));
+        let window = Window::open(self.work.flows, self.work.placements, sources, span)?;
         let until_ns = window.opened_ns().saturating_add(order.duration_ns);
-        if let Some(interval_ns) = order.interval_ns {
-            self.sample(window.opened_ns(), until_ns, interval_ns, failure)?;
-        }
+        let mut intervals = runtime::Intervals::new(window.opened_ns(), order.interval_ns, until_ns);
+        let before = self.sample(&window, &mut intervals, until_ns, failure)?;
         self.wait_until(until_ns, failure);
-        let (own, moved) = window.close(self.work.flows, order)?;
+        let opened = window.before();
+        let (own, moved, closed_ns) = window.close(self.work.flows, order)?;
+        let interval = intervals.finish(closed_ns);
+        let tcp = tcp_info_of(self.work.flows, order);
+        let last = OwnInterval::new(&interval, opened.plus(moved).since(before), tcp);
         if !order.is_closed_loop() {
             self.wait_until(clock::now_ns() + GRACE_NS, failure);
         }
-        Ok((own, moved))
+        Ok((own, moved, (interval, last)))
     }
 
-    /// Gives a sample per interval until the measured time is over.
+    /// Gives a sample per interval until the last one begins; gives what had moved then.
     fn sample(
         &mut self,
-        opened_ns: u64,
+        window: &Window,
+        intervals: &mut runtime::Intervals,
         until_ns: u64,
-        interval_ns: u64,
         failure: &mut Option<Error>,
-    ) -> Result<()> {
-        let (mut before, mut edge_ns) = (Moved::of(self.work.flows), opened_ns);
-        for index in 1.. {
-            let next_ns = opened_ns.saturating_add(interval_ns.saturating_mul(index));
-            self.wait_until(next_ns.min(until_ns), failure);
-            if next_ns > until_ns || self.is_over() {
+    ) -> Result<Moved> {
+        let mut before = window.before();
+        while let Some(edge_ns) = intervals.next_edge_ns() {
+            self.wait_until(edge_ns, failure);
+            self.wait_for_workers();
+            let (moved, now_ns) = window.look(self.work.flows);
+            if now_ns < edge_ns || now_ns >= until_ns || self.is_over() {
                 break;
             }
-            let (moved, now_ns) = (Moved::of(self.work.flows), clock::now_ns());
-            let own = OwnInterval {
-                offset_ns: edge_ns - opened_ns,
-                length_ns: now_ns - edge_ns,
-                moved: moved.since(before),
-                tcp: tcp_info_of(self.work.flows, self.work.order),
-                latencies: self.collect(edge_ns - opened_ns, now_ns - edge_ns)?,
-            };
-            (before, edge_ns) = (moved, now_ns);
+            let interval = intervals.end(now_ns);
+            let tcp = tcp_info_of(self.work.flows, self.work.order);
+            let mut own = OwnInterval::new(&interval, moved.since(before), tcp);
+            own.latencies = self.collect(&interval)?;
+            before = moved;
             self.intervals.push_own(own);
             self.tell_intervals()?;
         }
-        self.tell_intervals()
+        Ok(before)
     }
 
     /// The workers' latencies of the interval that ends now; `None` for streams.
-    fn collect(&mut self, offset_ns: u64, length_ns: u64) -> Result<Option<Latencies>> {
+    fn collect(&mut self, interval: &Interval) -> Result<Option<Latencies>> {
         if matches!(self.work.order.workload, Workload::Stream { .. }) {
             return Ok(None);
         }
-        self.work.edge.pass();
         let mut latencies = Latencies::new();
-        let (mut given, deadline_ns) = (0, clock::now_ns() + COLLECT_NS);
-        while given < self.work.placements.len() && clock::now_ns() < deadline_ns {
-            given += self.takers.collect(&mut latencies);
-            std::thread::sleep(std::time::Duration::from_micros(100));
-        }
-        self.latencies.merge(&latencies);
+        latencies.merge(self.collector.collect(interval, [])?);
         if let Some(log) = self.log.as_mut() {
-            write_log(log, self.offset_ns + offset_ns, length_ns, &latencies)?;
+            let offset_ns = self.offset_ns + (interval.from_ns - interval.zero_ns);
+            write_log(log, offset_ns, interval.elapsed_ns(), &latencies)?;
         }
         Ok(Some(latencies))
     }
 
+    /// Gives workers that have not handed over at the edge a little more time: one that waits for a response does so
+    /// with the response.
+    fn wait_for_workers(&self) {
+        let interval_ns = self.work.order.interval_ns.unwrap_or(0);
+        let deadline_ns = clock::now_ns() + COLLECT_NS.min(interval_ns / 4);
+        while self.collector.is_waiting() && clock::now_ns() < deadline_ns && !self.is_over() {
+            std::thread::sleep(std::time::Duration::from_micros(100));
+        }
+    }
+
     fn tell_intervals(&mut self) -> Result<()> {
-        self.intervals.tell(&self.work.order.workload, &self.config.percentiles, self.session)
+        self.intervals.tell(self.work.order, &self.config.percentiles, self.session)
     }
 
     /// Whether there is a reason to end before the time.

@@ -9,7 +9,8 @@ use meter::{Error, Result, control::Stop, histogram::HistogramLog, idle::IdleLim
 
 use crate::{
     config::{ProbeConfig, Repetition},
-    workload::{self, Latencies, Work, flow, recorder::Edge},
+    protocol::order::Workload,
+    workload::{self, Latencies, Recorders, Work, flow, recorder},
 };
 use conduct::{Conductor, Measured, write_log};
 use connect::Server;
@@ -55,7 +56,7 @@ fn measure(
     let order = &config.order;
     let flows = server.open(order, &config.local)?;
     let placements = workload::placements(&config.placements, config.threads, order.all_flows());
-    let (stop, early, edge) = (Stop::new(), Stop::new(), Edge::default());
+    let (stop, early) = (Stop::new(), Stop::new());
     let (peer, name) = (server.address().ip(), server.name().to_owned());
     let work = Work {
         order,
@@ -65,19 +66,19 @@ fn measure(
         local: &config.local,
         stop: &stop,
         early: &early,
-        edge: &edge,
     };
-    let (givers, mut takers) = workload::relays(placements.len(), !order.is_closed_loop());
-    let (mut latencies, mut intervals) = (Latencies::new(), Intervals::default());
+    let is_stream = matches!(order.workload, Workload::Stream { .. });
+    let asking = if is_stream { 0 } else { placements.len() };
+    let (recorders, mut collector) = recorder::recorders(asking, !order.is_closed_loop(), order.interval_ns);
+    let (recorders, mut intervals) = (Recorders::new(recorders), Intervals::default());
     let (offset_ns, first) = (total.elapsed_ns(), total.is_empty());
-    let (mut outcomes, measured) = workload::run(&work, &givers, |gate| {
+    let (mut outcomes, measured) = workload::run(&work, &recorders, |gate| {
         let conductor = Conductor {
             config,
             work: &work,
             server,
             session,
-            takers: &mut takers,
-            latencies: &mut latencies,
+            collector: &mut collector,
             log: log.as_deref_mut(),
             offset_ns,
             intervals: &mut intervals,
@@ -86,25 +87,23 @@ fn measure(
         flow::finish(&flows, &stop);
         measured
     })?;
-    let Measured { own, moved, peer, failure } = measured;
-    let mut rest = Latencies::new();
-    takers.collect(&mut rest);
-    for outcome in &outcomes {
-        outcome.service.iter().for_each(|service| rest.service.merge(service));
-        outcome.response.iter().for_each(|response| rest.response.merge(response));
+    let Measured { own, moved, peer, failure, last: (interval, mut last) } = measured;
+    // The final collect: what came after the last edge.
+    let rest = outcomes.iter().filter_map(|outcome| outcome.latencies.as_deref());
+    let mut latencies = Latencies::new();
+    latencies.merge(collector.collect(&interval, rest)?);
+    if let Some(log) = log.filter(|_| latencies.service.count() > 0) {
+        let offset_ns = offset_ns + (interval.from_ns - interval.zero_ns);
+        write_log(log, offset_ns, interval.elapsed_ns(), &latencies)?;
     }
-    if let Some(log) = log.filter(|_| rest.service.count() > 0) {
-        let told_ns = latencies_told_ns(config, &own);
-        write_log(log, offset_ns + told_ns, (own.elapsed_s * 1e9) as u64 - told_ns, &rest)?;
+    if order.interval_ns.is_some() {
+        last.latencies = Some(latencies).filter(|_| !is_stream);
+        if interval.elapsed_ns() > 0 {
+            intervals.push_own(last);
+        }
+        intervals.finish(order, &config.percentiles, session)?;
     }
-    latencies.merge(&rest);
     let unanswered = outcomes.iter().map(|outcome| outcome.unanswered).sum();
-    total.add(own, moved, peer, &latencies, unanswered);
+    total.add(own, moved, peer, collector.total(), unanswered);
     Ok(failure.or_else(|| workload::first_error(&mut outcomes, &name).err()))
-}
-
-/// How much of the measured time is in the interval log already, in nanoseconds: its whole intervals.
-fn latencies_told_ns(config: &ProbeConfig, own: &crate::protocol::report::EndReport) -> u64 {
-    let elapsed_ns = (own.elapsed_s * 1e9) as u64;
-    config.order.interval_ns.map_or(0, |interval_ns| elapsed_ns - elapsed_ns % interval_ns)
 }

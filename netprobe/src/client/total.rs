@@ -60,16 +60,12 @@ impl Total {
     /// Adds one repetition.
     pub fn add(
         &mut self,
-        mut own: EndReport,
+        own: EndReport,
         moved: Moved,
         peer: Option<EndReport>,
         latencies: &Latencies,
         unanswered: u64,
     ) {
-        // Transactions are noted for exactly the time asked for, whenever the conductor woke.
-        if !matches!(self.order.workload, Workload::Stream { .. }) {
-            own.elapsed_s = own.elapsed_s.min(self.order.duration_ns as f64 / 1e9);
-        }
         let service = latencies.service.summary();
         let figure = match self.order.workload {
             Workload::Stream { .. } => goodput_bps(&own, peer.as_ref()),

@@ -3,8 +3,13 @@
 use std::{io, net::IpAddr, sync::Arc};
 
 use meter::{
-    Error, ErrorKind, Result, clock, control::Stop, cpulist::CpuList, crew::Gate, idle::IdleLimit,
+    Error, ErrorKind, Result, clock,
+    control::Stop,
+    cpulist::CpuList,
+    crew::Gate,
+    idle::IdleLimit,
     placement::Placement,
+    runtime::{Interval, Intervals},
 };
 
 use super::{
@@ -25,9 +30,8 @@ use crate::{
     },
     sys,
     workload::{
-        self, Work,
+        self, Recorders, Work,
         flow::{self, Flow},
-        recorder::Edge,
         window::{Moved, Window},
     },
 };
@@ -91,7 +95,7 @@ impl Session {
         let peer =
             self.channel.peer().map_err(|error| Error::system("tell the client's address", error))?.ip();
         let flows = self.gather(order, peer)?;
-        let (stop, early, edge) = (Stop::new(), Stop::new(), Edge::default());
+        let (stop, early) = (Stop::new(), Stop::new());
         let local = LocalOptions::default();
         let work = Work {
             order,
@@ -101,10 +105,8 @@ impl Session {
             local: &local,
             stop: &stop,
             early: &early,
-            edge: &edge,
         };
-        let (givers, _) = workload::relays(0, false);
-        let (_, report) = workload::run(&work, &givers, |gate| {
+        let (_, report) = workload::run(&work, &Recorders::new(Vec::new()), |gate| {
             let report = self.conduct(&work, gate);
             flow::finish(&flows, &stop);
             report
@@ -183,11 +185,19 @@ impl Session {
             self.send(&Reply::Started)?;
             stopped = self.wait_until(start_ns + order.warmup_ns)?;
         }
-        let window = Window::open(flows, work.placements, sources)?;
+        let window = Window::open(flows, work.placements, sources, None)?;
+        let until_ns = window.opened_ns().saturating_add(order.duration_ns);
+        let mut intervals = Intervals::new(window.opened_ns(), order.interval_ns, until_ns);
+        let mut before = window.before();
         if !stopped {
-            stopped = self.watch(order, flows, window.opened_ns())?;
+            stopped = self.watch(work, &window, &mut intervals, &mut before, until_ns)?;
         }
-        let (mut report, _) = window.close(flows, order)?;
+        let opened = window.before();
+        let (mut report, moved, closed_ns) = window.close(flows, order)?;
+        if order.interval_ns.is_some() {
+            let last = opened.plus(moved).since(before).received_bytes;
+            self.tell_interval(work, &intervals.finish(closed_ns), last)?;
+        }
         report.other_sessions = self.place.others();
         // The client decides when the work ends: until then its flows must not break.
         if !stopped && !self.wait_until(clock::now_ns().saturating_add(idle_ns))? {
@@ -196,28 +206,32 @@ impl Session {
         Ok(report)
     }
 
-    /// Reports the intervals until the measured time is over; says whether the client stopped earlier.
-    fn watch(&mut self, order: &Order, flows: &[Flow], opened_ns: u64) -> Result<bool> {
-        let until_ns = opened_ns + order.duration_ns;
-        let Some(interval_ns) = order.interval_ns else { return self.wait_until(until_ns) };
-        let (mut before, mut edge_ns) = (Moved::of(flows), opened_ns);
-        for index in 0.. {
-            let next_ns = opened_ns.saturating_add(interval_ns.saturating_mul(index + 1));
-            if next_ns > until_ns {
-                break;
-            }
-            // The client's last interval may end a little earlier than this end's.
-            let stopped = self.wait_until(next_ns)?;
-            let (moved, now_ns) = (Moved::of(flows), clock::now_ns());
-            let received_bytes = moved.since(before).received_bytes;
-            let (length_ns, tcp) = (now_ns - edge_ns, flow::tcp_info_of(flows, order));
-            self.send(&Reply::Interval(IntervalReport { index, length_ns, received_bytes, tcp }))?;
-            if stopped {
+    /// Reports the intervals until the last one begins, and waits for its end; says whether the client stopped
+    /// earlier. `before` is what had moved when the present one began.
+    fn watch(
+        &mut self,
+        work: &Work<'_>,
+        window: &Window,
+        intervals: &mut Intervals,
+        before: &mut Moved,
+        until_ns: u64,
+    ) -> Result<bool> {
+        while let Some(edge_ns) = intervals.next_edge_ns() {
+            if self.wait_until(edge_ns)? {
                 return Ok(true);
             }
-            (before, edge_ns) = (moved, now_ns);
+            let (moved, now_ns) = window.look(work.flows);
+            let received_bytes = moved.since(*before).received_bytes;
+            *before = moved;
+            self.tell_interval(work, &intervals.end(now_ns), received_bytes)?;
         }
         self.wait_until(until_ns)
+    }
+
+    fn tell_interval(&mut self, work: &Work<'_>, interval: &Interval, received_bytes: u64) -> Result<()> {
+        let tcp = flow::tcp_info_of(work.flows, work.order);
+        let (index, length_ns) = (interval.index, interval.elapsed_ns());
+        self.send(&Reply::Interval(IntervalReport { index, length_ns, received_bytes, tcp }))
     }
 
     /// Waits until `deadline_ns`; says whether the client stopped before.

@@ -31,7 +31,7 @@ pub fn over_tcp(
     request: &[u8],
     response: &mut [u8],
     order: &Order,
-    recorder: &mut Recorder<'_>,
+    recorder: &mut Recorder,
     stop: &Stop,
 ) -> io::Result<()> {
     let (wait, quick_ack) = (order.wait, order.socket.quick_ack);
@@ -61,7 +61,7 @@ pub fn over_udp(
     response: &mut [u8],
     tag: usize,
     wait: Wait,
-    recorder: &mut Recorder<'_>,
+    recorder: &mut Recorder,
     stop: &Stop,
 ) -> io::Result<()> {
     let mut number = 0_u64;

@@ -77,7 +77,7 @@ pub fn ask(
     maker: &Maker,
     request: &[u8],
     response: &mut [u8],
-    recorder: &mut Recorder<'_>,
+    recorder: &mut Recorder,
     stop: &Stop,
 ) -> io::Result<()> {
     while !stop.is_raised() {

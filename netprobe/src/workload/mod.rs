@@ -27,14 +27,14 @@ use meter::{
     Error, Result,
     control::Stop,
     crew::{self, Gate},
-    histogram::LatencyHistogram,
     placement::Placement,
-    relay::{self, Giver, Taker},
 };
 
 use crate::{options::LocalOptions, protocol::order::Order};
 use flow::Flow;
-use recorder::{Edge, Measured};
+use recorder::{Measured, Recorder};
+
+pub use recorder::Latencies;
 use task::Task;
 
 /// What the threads of one end share.
@@ -53,78 +53,16 @@ pub struct Work<'a> {
     pub stop: &'a Stop,
     /// Raised by a worker that ended before `stop` was.
     pub early: &'a Stop,
-    /// The intervals, passed by the conductor.
-    pub edge: &'a Edge,
 }
 
-/// Where each worker gives its histograms to the conductor: service times, and response times in a
-/// paced loop.
-pub struct Givers(Mutex<Vec<Option<GiverPair>>>);
+/// The recorders of the workers, taken by each at its set-up; none at an end that only answers.
+pub struct Recorders(Mutex<Vec<Option<Recorder>>>);
 
-/// A worker's ends: for service times, and for response times.
-type GiverPair = (Giver, Option<Giver>);
-
-/// Where the conductor takes them.
-pub struct Takers(Vec<(Taker, Option<Taker>)>);
-
-/// Ways for the histograms of `workers`, with response times where the loop is `paced`.
-#[must_use]
-pub fn relays(workers: usize, paced: bool) -> (Givers, Takers) {
-    let pairs = (0..workers).map(|_| (relay::pair(), paced.then(relay::pair)));
-    let (givers, takers) = pairs
-        .map(|(service, response)| {
-            let (giver, taker) = response.unzip();
-            (Some((service.0, giver)), (service.1, taker))
-        })
-        .unzip();
-    (Givers(Mutex::new(givers)), Takers(takers))
-}
-
-/// Latencies of transactions.
-#[derive(Debug)]
-pub struct Latencies {
-    /// From the sending of a request to the end of its response.
-    pub service: LatencyHistogram,
-    /// From its intended time; empty in a closed loop.
-    pub response: LatencyHistogram,
-}
-
-impl Latencies {
-    /// Empty histograms for the conductor's sums; workers have touched ones of their own.
+impl Recorders {
+    /// One for each worker that asks.
     #[must_use]
-    pub fn new() -> Self {
-        Self { service: LatencyHistogram::untouched(), response: LatencyHistogram::untouched() }
-    }
-
-    /// Adds all of `other`.
-    pub fn merge(&mut self, other: &Self) {
-        self.service.merge(&other.service);
-        self.response.merge(&other.response);
-    }
-
-    /// Forgets everything.
-    pub fn reset(&mut self) {
-        self.service.reset();
-        self.response.reset();
-    }
-}
-
-impl Default for Latencies {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Takers {
-    /// Adds what the workers gave since the last call to `sum`; says how many gave.
-    pub fn collect(&mut self, sum: &mut Latencies) -> usize {
-        let collect = |(service, response): &mut (Taker, Option<Taker>)| {
-            if let Some(response) = response {
-                response.collect(&mut sum.response);
-            }
-            usize::from(service.collect(&mut sum.service))
-        };
-        self.0.iter_mut().map(collect).sum()
+    pub fn new(recorders: Vec<Recorder>) -> Self {
+        Self(Mutex::new(recorders.into_iter().map(Some).collect()))
     }
 }
 
@@ -133,10 +71,8 @@ impl Takers {
 pub struct Outcome {
     /// Why it ended early, if it did.
     pub error: Option<io::Error>,
-    /// Service times that it has not given away, where it asked.
-    pub service: Option<Box<LatencyHistogram>>,
-    /// Response times that it has not given away, where it kept them.
-    pub response: Option<Box<LatencyHistogram>>,
+    /// Latencies that it has not handed over, where it asked.
+    pub latencies: Option<Box<Latencies>>,
     /// Requests that were due in the measured time and had no response when it was over.
     pub unanswered: u64,
 }
@@ -147,17 +83,17 @@ pub struct Outcome {
 /// When a thread could not be placed or prepared, or the conductor failed.
 pub fn run<C>(
     work: &Work<'_>,
-    givers: &Givers,
+    recorders: &Recorders,
     conduct: impl FnOnce(&Gate) -> Result<C>,
 ) -> Result<(Vec<Outcome>, C)> {
     crew::run(
         work.placements,
         |worker| {
             let flows: Vec<&Flow> = work.flows.iter().skip(worker.index).step_by(worker.of).collect();
-            let mut givers = givers.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let giver = givers.get_mut(worker.index).and_then(Option::take);
-            drop(givers);
-            Task::prepare(work, &flows, worker, giver)
+            let mut recorders = recorders.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let recorder = recorders.get_mut(worker.index).and_then(Option::take);
+            drop(recorders);
+            Task::prepare(work, &flows, worker, recorder)
         },
         |task, start_ns| {
             let from_ns = start_ns.saturating_add(work.order.warmup_ns);

@@ -118,7 +118,7 @@ impl<'a> Pipeline<'a> {
     ///
     /// # Errors
     /// When a connection broke, or the peer closed it, before `stop` was raised.
-    pub fn run(&mut self, start_ns: u64, recorder: &mut Recorder<'_>, stop: &Stop) -> io::Result<()> {
+    pub fn run(&mut self, start_ns: u64, recorder: &mut Recorder, stop: &Stop) -> io::Result<()> {
         let start_ns = start_ns + self.offset_ns();
         let mut give_up_at_ns = start_ns + LOST_AFTER_NS;
         while !stop.is_raised() {
@@ -140,7 +140,7 @@ impl<'a> Pipeline<'a> {
 
     /// Requests that were meant to be sent in the measured time and have no response: under way, or due
     /// and not even sent.
-    pub fn unanswered(&mut self, start_ns: u64, recorder: &Recorder<'_>) -> u64 {
+    pub fn unanswered(&mut self, start_ns: u64, recorder: &Recorder) -> u64 {
         let start_ns = start_ns + self.offset_ns();
         let Timing::Paced { schedule, .. } = &mut self.timing else { return 0 };
         let (from, until) = (recorder.measured.from_ns, recorder.measured.until_ns.min(clock::now_ns()));
@@ -220,7 +220,7 @@ impl<'a> Pipeline<'a> {
         waiting::poll(&mut self.waiting, self.wait, wait_ns)
     }
 
-    fn receive(&mut self, recorder: &mut Recorder<'_>) -> io::Result<()> {
+    fn receive(&mut self, recorder: &mut Recorder) -> io::Result<()> {
         for (lane, waiting) in self.lanes.iter_mut().zip(&self.waiting) {
             if waiting.happened() {
                 lane.receive(&mut self.incoming, self.shape, recorder)?;
@@ -273,7 +273,7 @@ impl Lane<'_> {
     }
 
     /// Reads once and notes the responses that are complete.
-    fn receive(&mut self, incoming: &mut [u8], shape: Shape, recorder: &mut Recorder<'_>) -> io::Result<()> {
+    fn receive(&mut self, incoming: &mut [u8], shape: Shape, recorder: &mut Recorder) -> io::Result<()> {
         let mut socket = self.socket;
         let count = match socket.read(incoming) {
             Ok(0) if shape.tag.is_none() => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -303,7 +303,7 @@ impl Lane<'_> {
     }
 
     #[inline]
-    fn note(&self, sent: Sent, now_ns: u64, recorder: &mut Recorder<'_>) {
+    fn note(&self, sent: Sent, now_ns: u64, recorder: &mut Recorder) {
         self.flow.transactions.add(1);
         recorder.note(sent.intended_ns, sent.begun_ns, now_ns);
     }

@@ -1,8 +1,10 @@
 //! Where a worker notes its transactions: only those of the measured time, without lock or allocation.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-use meter::{histogram::LatencyHistogram, relay::Giver};
+use meter::{
+    histogram::LatencyHistogram,
+    relay::Recording,
+    runtime::{self, Collector},
+};
 
 /// The measured time, in nanoseconds of CLOCK_MONOTONIC.
 #[derive(Clone, Copy, Debug)]
@@ -13,71 +15,108 @@ pub struct Measured {
     pub until_ns: u64,
 }
 
-/// Number of the current interval, counted up by the conductor and looked at by the workers.
-#[derive(Debug, Default)]
-pub struct Edge(AtomicU64);
-
-impl Edge {
-    /// Begins the next interval.
-    pub fn pass(&self) {
-        self.0.fetch_add(1, Relaxed);
-    }
-}
-
-/// One histogram of a worker, and the way by which it goes to the conductor.
+/// Latencies of transactions.
 #[derive(Debug)]
-pub struct Channel {
-    active: Box<LatencyHistogram>,
-    giver: Giver,
+pub struct Latencies {
+    /// From the sending of a request to the end of its response.
+    pub service: LatencyHistogram,
+    /// From its intended time; empty in a closed loop.
+    pub response: LatencyHistogram,
 }
 
-impl Channel {
-    /// An empty histogram that goes through `giver`.
+impl Latencies {
+    /// Empty histograms for sums.
     #[must_use]
-    pub fn new(giver: Giver) -> Self {
-        Self { active: Box::new(LatencyHistogram::new()), giver }
+    pub fn new() -> Self {
+        Self { service: LatencyHistogram::untouched(), response: LatencyHistogram::untouched() }
     }
 
-    /// What has not been given away.
-    #[must_use]
-    pub fn into_rest(self) -> Box<LatencyHistogram> {
-        self.active
+    /// Empty histograms for a worker: the memory of those that it uses is touched.
+    fn touched(paced: bool) -> Self {
+        let response = if paced { LatencyHistogram::new() } else { LatencyHistogram::untouched() };
+        Self { service: LatencyHistogram::new(), response }
     }
+
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        self.service.merge(&other.service);
+        if other.response.count() > 0 {
+            self.response.merge(&other.response);
+        }
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        self.service.reset();
+        if self.response.count() > 0 {
+            self.response.reset();
+        }
+    }
+}
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Recording for Latencies {
+    fn merge(&mut self, other: &Self) {
+        Self::merge(self, other);
+    }
+
+    fn reset(&mut self) {
+        Self::reset(self);
+    }
+
+    fn histograms(&self) -> Vec<&LatencyHistogram> {
+        vec![&self.service, &self.response]
+    }
+}
+
+/// Recorders for the workers of a loop, with response times where it is `paced`, and the conductor's end.
+#[must_use]
+pub fn recorders(
+    workers: usize,
+    paced: bool,
+    interval_ns: Option<u64>,
+) -> (Vec<Recorder>, Collector<Latencies>) {
+    let (recorders, collector) = runtime::recorders(workers, interval_ns, || Latencies::touched(paced));
+    let measured = Measured { from_ns: 0, until_ns: 0 };
+    let recorder = |recorder| Recorder { measured, paced, recorder };
+    (recorders.into_iter().map(recorder).collect(), collector)
 }
 
 /// Notes the transactions of one worker.
 #[derive(Debug)]
-pub struct Recorder<'a> {
+pub struct Recorder {
     /// The measured time.
     pub measured: Measured,
-    service: Channel,
-    response: Option<Channel>,
-    edge: &'a Edge,
-    seen: u64,
+    paced: bool,
+    recorder: runtime::Recorder<Latencies>,
 }
 
-impl<'a> Recorder<'a> {
-    /// Notes service times, and response times where there is a `response`.
-    #[must_use]
-    pub fn new(service: Channel, response: Option<Channel>, edge: &'a Edge) -> Self {
-        let measured = Measured { from_ns: 0, until_ns: 0 };
-        Self { measured, service, response, edge, seen: 0 }
+impl Recorder {
+    /// The measured time will be this.
+    pub fn begin(&mut self, measured: Measured) {
+        self.measured = measured;
+        self.recorder.begin(measured.from_ns);
     }
 
     /// Notes a transaction of a closed loop, from the sending of its request to the end of its response;
     /// one that begins before the measured time or ends after it is left out.
     #[inline]
     pub fn closed(&mut self, begun_ns: u64, ended_ns: u64) {
-        self.look_at_edge();
+        self.recorder.tick(ended_ns);
         if begun_ns >= self.measured.from_ns && ended_ns <= self.measured.until_ns {
-            self.service.active.record(ended_ns - begun_ns);
+            self.recorder.active.service.record(ended_ns - begun_ns);
         }
     }
 
     /// Notes a transaction of either kind of loop: a paced one keeps response times, a closed one has none.
     #[inline]
     pub fn note(&mut self, intended_ns: u64, begun_ns: u64, ended_ns: u64) {
-        if self.response.is_some() {
+        if self.paced {
             self.paced(intended_ns, begun_ns, ended_ns);
         } else {
             self.closed(begun_ns, ended_ns);
@@ -87,30 +126,16 @@ impl<'a> Recorder<'a> {
     /// Notes a transaction of a paced loop: it belongs to the measured time if it was meant to begin in it.
     #[inline]
     fn paced(&mut self, intended_ns: u64, begun_ns: u64, ended_ns: u64) {
-        self.look_at_edge();
+        self.recorder.tick(ended_ns);
         if intended_ns >= self.measured.from_ns && intended_ns < self.measured.until_ns {
-            self.service.active.record(ended_ns - begun_ns);
-            if let Some(response) = &mut self.response {
-                response.active.record(ended_ns.saturating_sub(intended_ns));
-            }
+            self.recorder.active.service.record(ended_ns - begun_ns);
+            self.recorder.active.response.record(ended_ns.saturating_sub(intended_ns));
         }
     }
 
-    #[inline]
-    fn look_at_edge(&mut self) {
-        let edge = self.edge.0.load(Relaxed);
-        if edge != self.seen {
-            self.seen = edge;
-            self.service.giver.exchange(&mut self.service.active);
-            if let Some(response) = &mut self.response {
-                response.giver.exchange(&mut response.active);
-            }
-        }
-    }
-
-    /// What has not been given to the conductor: service times, and response times where they are kept.
+    /// What has not been handed to the conductor.
     #[must_use]
-    pub fn into_rest(self) -> (Box<LatencyHistogram>, Option<Box<LatencyHistogram>>) {
-        (self.service.into_rest(), self.response.map(Channel::into_rest))
+    pub fn into_rest(self) -> Box<Latencies> {
+        self.recorder.finish()
     }
 }

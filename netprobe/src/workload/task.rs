@@ -6,13 +6,13 @@ use meter::{Error, Result, control::Stop, crew::Worker, pacer::Arrivals, wait::W
 use socket2::Socket;
 
 use super::{
-    GiverPair, Outcome, Work,
+    Outcome, Work,
     answer::{self, Responder},
     ask,
     connections::{self, Maker},
     flow::{Flow, Link, Role},
     pipeline::{Pipeline, Shape, Timing},
-    recorder::{Channel, Measured, Recorder},
+    recorder::{Measured, Recorder},
     stream::Pump,
 };
 use crate::{
@@ -29,7 +29,7 @@ type Connected<'a> = (&'a Flow, &'a Socket);
 /// Everything that a thread needs, allocated and faulted in.
 pub(super) struct Task<'a> {
     kind: Kind<'a>,
-    recorder: Option<Recorder<'a>>,
+    recorder: Option<Recorder>,
 }
 
 enum Kind<'a> {
@@ -95,29 +95,24 @@ impl<'a> Task<'a> {
         work: &Work<'a>,
         flows: &[&'a Flow],
         worker: Worker,
-        giver: Option<GiverPair>,
+        recorder: Option<Recorder>,
     ) -> Result<Self> {
         let asks = flows.first().is_some_and(|flow| flow.role == Role::Ask);
-        let recorder = giver.filter(|_| asks).map(|(service, response)| {
-            Recorder::new(Channel::new(service), response.map(Channel::new), work.edge)
-        });
+        let recorder = recorder.filter(|_| asks);
         Ok(Self { kind: Kind::prepare(work, flows, worker)?, recorder })
     }
 
     /// Works until the stop is raised, or something breaks.
     pub(super) fn work(mut self, work: &Work<'_>, start_ns: u64, measured: Measured) -> Outcome {
         if let Some(recorder) = &mut self.recorder {
-            recorder.measured = measured;
+            recorder.begin(measured);
         }
         let worked = self.kind.work(self.recorder.as_mut(), work, start_ns);
         let mut outcome = Outcome { error: worked.err(), ..Outcome::default() };
         if let (Kind::AskMany(pipeline), Some(recorder)) = (&mut self.kind, &self.recorder) {
             outcome.unanswered = pipeline.unanswered(start_ns, recorder);
         }
-        if let Some(recorder) = self.recorder {
-            let (service, response) = recorder.into_rest();
-            (outcome.service, outcome.response) = (Some(service), response);
-        }
+        outcome.latencies = self.recorder.map(Recorder::into_rest);
         outcome
     }
 }
@@ -221,12 +216,7 @@ impl<'a> Kind<'a> {
         Ok(Self::AnswerMany { responder })
     }
 
-    fn work(
-        &mut self,
-        recorder: Option<&mut Recorder<'_>>,
-        work: &Work<'_>,
-        start_ns: u64,
-    ) -> io::Result<()> {
+    fn work(&mut self, recorder: Option<&mut Recorder>, work: &Work<'_>, start_ns: u64) -> io::Result<()> {
         let stop: &Stop = work.stop;
         match (self, recorder) {
             (Self::Idle, _) => Ok(()),

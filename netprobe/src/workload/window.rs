@@ -9,6 +9,7 @@ use meter::{
 
 use super::{
     flow::{Flow, Role, tcp_info_of},
+    recorder::Measured,
     trouble::NetworkErrors,
 };
 use crate::protocol::{
@@ -47,6 +48,19 @@ impl Moved {
         })
     }
 
+    /// The sum of both.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            sent_bytes: self.sent_bytes + other.sent_bytes,
+            received_bytes: self.received_bytes + other.received_bytes,
+            transactions: self.transactions + other.transactions,
+            lost: self.lost + other.lost,
+            stray: self.stray + other.stray,
+            errors: self.errors.plus(other.errors),
+        }
+    }
+
     /// Growth since `earlier`.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
@@ -64,6 +78,8 @@ impl Moved {
 /// A measured stretch that has begun.
 pub struct Window {
     opened_ns: u64,
+    /// Where it ends at the latest, if work beyond is not counted.
+    until_ns: u64,
     before: Moved,
     cpus: Vec<usize>,
     threads: u32,
@@ -72,16 +88,38 @@ pub struct Window {
 }
 
 impl Window {
-    /// Begins now: `placements` are those of the threads, `sources` the interrupts of the measured interface.
+    /// Begins now, or with `measured` where the workers count what belongs to that time alone: `placements` are
+    /// those of the threads, `sources` the interrupts of the measured interface.
     ///
     /// # Errors
     /// When /proc can't be read.
-    pub fn open(flows: &[Flow], placements: &[Placement], sources: Sources) -> Result<Self> {
+    pub fn open(
+        flows: &[Flow],
+        placements: &[Placement],
+        sources: Sources,
+        measured: Option<Measured>,
+    ) -> Result<Self> {
         let cpus: Vec<usize> = placements.iter().filter_map(|placement| placement.cpu).collect();
         let interrupts = InterruptMeter::start(sources)?;
         let usage = UsageMeter::start(&cpus);
         let threads = placements.len() as u32;
-        Ok(Self { before: Moved::of(flows), opened_ns: clock::now_ns(), cpus, threads, usage, interrupts })
+        let before = Moved::of(flows);
+        let opened_ns = measured.map_or_else(clock::now_ns, |measured| measured.from_ns);
+        let until_ns = measured.map_or(u64::MAX, |measured| measured.until_ns);
+        Ok(Self { before, opened_ns, until_ns, cpus, threads, usage, interrupts })
+    }
+
+    /// What has moved before it.
+    #[must_use]
+    pub fn before(&self) -> Moved {
+        self.before
+    }
+
+    /// What has moved so far, and the time it is then, within the window.
+    #[must_use]
+    pub fn look(&self, flows: &[Flow]) -> (Moved, u64) {
+        let moved = Moved::of(flows);
+        (moved, clock::now_ns().min(self.until_ns).max(self.opened_ns))
     }
 
     /// When it began, in nanoseconds of CLOCK_MONOTONIC.
@@ -90,13 +128,13 @@ impl Window {
         self.opened_ns
     }
 
-    /// Ends now; gives what this end saw, and what moved.
+    /// Ends now; gives what this end saw, what moved since it was opened, and when it ended.
     ///
     /// # Errors
     /// When /proc can't be read.
-    pub fn close(self, flows: &[Flow], order: &Order) -> Result<(EndReport, Moved)> {
-        let moved = Moved::of(flows).since(self.before);
-        let elapsed_ns = clock::now_ns() - self.opened_ns;
+    pub fn close(self, flows: &[Flow], order: &Order) -> Result<(EndReport, Moved, u64)> {
+        let (now, closed_ns) = self.look(flows);
+        let (moved, elapsed_ns) = (now.since(self.before), closed_ns - self.opened_ns);
         let has = |role: Role| flows.iter().any(|flow| flow.role == role);
         let report = EndReport {
             elapsed_s: elapsed_ns as f64 / 1e9,
@@ -112,7 +150,7 @@ impl Window {
             errors: order.survives_errors().then_some(moved.errors),
             other_sessions: 0,
         };
-        Ok((report, moved))
+        Ok((report, moved, closed_ns))
     }
 }
 
