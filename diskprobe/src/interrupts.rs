@@ -14,6 +14,9 @@ use crate::{
 pub fn sources(devices: &Devices) -> Sources {
     let names = devices.clone().and_then(|devices| {
         let table = Table::interrupts().map_err(|error| error.full_text())?;
+        if table.rows.is_empty() {
+            return Err("/proc/interrupts has no rows: a container masks it, for example".into());
+        }
         of_devices(Path::new("/sys"), &devices, &table)
     });
     match names {

@@ -113,6 +113,23 @@ fn operations_that_the_kernel_never_takes_end_with_the_run() {
     assert_eq!(fs::read(&path).unwrap(), vec![1; 1 << 20], "what was refused does not start later");
 }
 
+#[test]
+fn interrupts_that_are_masked_are_unknown_and_not_none() {
+    let folder = folder();
+    let path = folder.path().join("x");
+    let arguments = ["write", text(&path), "--total", "1MiB"];
+    let count = |ran: &Ran| ran.succeeds().summary()["interrupts"].clone();
+    if !count(&run(&arguments))["count"].is_number() {
+        return skip("the disk of this file shows no interrupts here anyway");
+    }
+    if !pretend(folder.path(), "/proc/interrupts", "") {
+        return;
+    }
+    let masked = count(&run(&arguments));
+    assert!(masked["count"].is_null(), "{masked}");
+    assert!(masked["reason"].as_str().unwrap().contains("/proc/interrupts has no rows"), "{masked}");
+}
+
 /// The program where every user can run it.
 fn copied(folder: &Path) -> std::path::PathBuf {
     let copy = folder.join("program");

@@ -73,6 +73,10 @@ impl InterruptMeter {
         };
         let grown = difference(&self.before, now);
         let rows: Vec<&Row> = grown.iter().filter(|row| names.contains(&row.name)).collect();
+        if rows.is_empty() {
+            let reason = format!("the kernel's table shows none of {}", names.join(", "));
+            return InterruptCount { count: None, sources: Vec::new(), reason: Some(reason) };
+        }
         let label =
             |row: &&Row| if row.label.is_empty() { row.name.clone() } else { row.device().to_owned() };
         InterruptCount {
@@ -88,5 +92,29 @@ fn snapshot(sources: &Sources) -> Result<Table> {
         Sources::Interrupts(_) => Table::interrupts(),
         Sources::Softirqs(_) => Table::softirqs(),
         Sources::Unknown(_) => Ok(Table::default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: &str = " CPU0\n 36: 5 PCI-MSIX 1-edge virtio1-req.0\n";
+    const AFTER: &str = " CPU0\n 36: 9 PCI-MSIX 1-edge virtio1-req.0\n";
+
+    fn count(name: &str, before: &str, now: &str) -> InterruptCount {
+        let sources = Sources::Interrupts(vec![name.into()]);
+        InterruptMeter { sources, before: Table::parse(before) }.until(&Table::parse(now))
+    }
+
+    #[test]
+    fn what_the_table_does_not_show_is_no_zero() {
+        assert_eq!(count("36", BEFORE, AFTER).count, Some(4));
+        assert_eq!(count("36", BEFORE, BEFORE).count, Some(0));
+        for (name, now) in [("37", AFTER), ("36", "")] {
+            let missing = count(name, BEFORE, now);
+            assert_eq!(missing.count, None);
+            assert!(missing.reason.unwrap().contains(name));
+        }
     }
 }
