@@ -73,6 +73,15 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// One for each of `cpus`, or a single one that is not pinned where the list is empty.
+    #[must_use]
+    pub fn each(cpus: &[usize], policy: Policy) -> Vec<Self> {
+        if cpus.is_empty() {
+            return vec![Self { cpu: None, policy }];
+        }
+        cpus.iter().map(|&cpu| Self { cpu: Some(cpu), policy }).collect()
+    }
+
     /// Puts the calling thread there and reads it back.
     ///
     /// # Errors

@@ -7,7 +7,6 @@ use meter::{
     Error, Result, address,
     cli::CommonArgs,
     clock::SECOND_NS,
-    placement::{Placement, Policy},
     rate::BitRate,
     session::{Session, Tool},
     tool::Program,
@@ -16,8 +15,11 @@ use meter::{
 
 use crate::{
     load::{Load, Pace, TypedLoad},
-    method::{self, Method, Path, TypedMethod},
-    netlink::Netlink,
+    method::{
+        self, Path,
+        kind::{Method, TypedMethod},
+    },
+    netlink::{Netlink, Queue},
     sender::{
         self,
         config::{FlowConfig, Limit, SendConfig},
@@ -318,7 +320,8 @@ fn check_queueing(targets: &[SocketAddr], socket: &SocketOptions) -> Result<()> 
     let mut netlink = Netlink::open()?;
     for &target in targets {
         let interface = netlink.route(target, socket.device.as_deref())?.interface;
-        if !netlink.qdiscs(interface)?.iter().any(|kind| kind == "fq") {
+        let is_fq = |queue: &Queue| queue.interface == interface && queue.kind == "fq";
+        if !netlink.queues()?.iter().any(is_fq) {
             let name = netlink.link(interface)?.name;
             return Err(Error::unavailable(format!(
                 "{option} needs the queueing discipline fq on {name}; try `tc qdisc replace dev {name} root fq`"
@@ -328,14 +331,6 @@ fn check_queueing(targets: &[SocketAddr], socket: &SocketOptions) -> Result<()> 
     Ok(())
 }
 
-/// One placement per CPU, or a single free one.
-#[must_use]
-pub fn placements(cpus: &[usize], policy: Policy) -> Vec<Placement> {
-    if cpus.is_empty() {
-        return vec![Placement { cpu: None, policy }];
-    }
-    cpus.iter().map(|&cpu| Placement { cpu: Some(cpu), policy }).collect()
-}
 /// A rate for SO_MAX_PACING_RATE, in bits/s: the kernel takes whole bytes per second.
 fn whole_bytes(BitRate(rate): BitRate) -> Result<u64> {
     let per_second = rate.scaled(1, 8).map_err(Error::bad_arguments)?;

@@ -5,7 +5,7 @@ use std::fmt;
 use meter::Result;
 use serde::Serialize;
 
-use crate::netlink::{Link, Netlink};
+use crate::netlink::{Link, Netlink, Queue};
 
 /// What one interface carried in a stretch of time, for whomever.
 ///
@@ -21,6 +21,8 @@ pub struct InterfaceTraffic {
     pub tx_bytes: u64,
     /// Frames dropped on sending.
     pub tx_dropped: u64,
+    /// Packets that its queueing discipline dropped: taken from a sender, and never frames of this interface.
+    pub queue_dropped: u64,
     /// Frames received.
     pub rx_frames: u64,
     /// Bytes of the frames received, headers included.
@@ -31,16 +33,28 @@ pub struct InterfaceTraffic {
 
 impl fmt::Display for InterfaceTraffic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} frames sent ({} dropped), {} received ({} dropped)",
-            self.name, self.tx_frames, self.tx_dropped, self.rx_frames, self.rx_dropped
-        )
+        write!(f, "{}: {} frames sent ({} dropped", self.name, self.tx_frames, self.tx_dropped)?;
+        if self.queue_dropped > 0 {
+            write!(f, ", {} by its queueing discipline", self.queue_dropped)?;
+        }
+        write!(f, "), {} received ({} dropped)", self.rx_frames, self.rx_dropped)
     }
 }
 
 /// Remembers the counters of all interfaces of this network namespace.
-pub struct TrafficMeter(Vec<Link>);
+pub struct TrafficMeter {
+    links: Vec<Link>,
+    queues: Vec<Queue>,
+}
+
+/// What the interfaces have carried, and what still waits in front of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Those that carried or dropped something.
+    pub interfaces: Vec<InterfaceTraffic>,
+    /// Packets in the queueing discipline of each interface, by its name.
+    pub waiting: Vec<(String, u64)>,
+}
 
 impl TrafficMeter {
     /// Begins now.
@@ -48,7 +62,8 @@ impl TrafficMeter {
     /// # Errors
     /// When the interfaces can't be listed.
     pub fn start() -> Result<Self> {
-        Netlink::open()?.links().map(Self)
+        let mut netlink = Netlink::open()?;
+        Ok(Self { links: netlink.links()?, queues: netlink.queues()? })
     }
 
     /// What each interface has carried since; those that carried nothing are left out, and so are those
@@ -56,21 +71,40 @@ impl TrafficMeter {
     ///
     /// # Errors
     /// When the interfaces can't be listed.
-    pub fn read(&self) -> Result<Vec<InterfaceTraffic>> {
-        let links = Netlink::open()?.links()?;
-        let pairs = links.iter().filter_map(|now| {
-            let before = self.0.iter().find(|before| before.index == now.index)?;
-            Some((&before.counters, &now.counters, &now.name))
+    pub fn read(&self) -> Result<Traffic> {
+        let now = Self::start()?;
+        let pairs = now.links.iter().filter_map(|link| {
+            let before = self.links.iter().find(|before| before.index == link.index)?;
+            Some((link, &before.counters, &link.counters))
         });
-        let traffic = pairs.map(|(before, now, name)| InterfaceTraffic {
-            name: name.clone(),
-            tx_frames: now.tx_frames.saturating_sub(before.tx_frames),
-            tx_bytes: now.tx_bytes.saturating_sub(before.tx_bytes),
-            tx_dropped: now.tx_dropped.saturating_sub(before.tx_dropped),
-            rx_frames: now.rx_frames.saturating_sub(before.rx_frames),
-            rx_bytes: now.rx_bytes.saturating_sub(before.rx_bytes),
-            rx_dropped: now.rx_dropped.saturating_sub(before.rx_dropped),
+        let interfaces = pairs.map(|(link, before, counters)| InterfaceTraffic {
+            name: link.name.clone(),
+            tx_frames: counters.tx_frames.saturating_sub(before.tx_frames),
+            tx_bytes: counters.tx_bytes.saturating_sub(before.tx_bytes),
+            tx_dropped: counters.tx_dropped.saturating_sub(before.tx_dropped),
+            queue_dropped: now.root(link).map_or(0, |queue| {
+                // One that was exchanged meanwhile counts from zero.
+                let before = self.root(link).map_or(0, |before| before.dropped);
+                queue.dropped.checked_sub(before).unwrap_or(queue.dropped).into()
+            }),
+            rx_frames: counters.rx_frames.saturating_sub(before.rx_frames),
+            rx_bytes: counters.rx_bytes.saturating_sub(before.rx_bytes),
+            rx_dropped: counters.rx_dropped.saturating_sub(before.rx_dropped),
         });
-        Ok(traffic.filter(|traffic| traffic.tx_frames + traffic.rx_frames > 0).collect())
+        let is_of_use = |traffic: &InterfaceTraffic| {
+            traffic.tx_frames + traffic.rx_frames + traffic.tx_dropped + traffic.queue_dropped > 0
+        };
+        let waiting = |link: &Link| {
+            Some((link.name.clone(), u64::from(now.root(link)?.waiting))).filter(|(_, packets)| *packets > 0)
+        };
+        Ok(Traffic {
+            interfaces: interfaces.filter(is_of_use).collect(),
+            waiting: now.links.iter().filter_map(waiting).collect(),
+        })
+    }
+
+    /// The root of an interface's queueing disciplines; `None` where it has none.
+    fn root(&self, link: &Link) -> Option<&Queue> {
+        self.queues.iter().find(|queue| queue.interface == link.index && queue.is_root)
     }
 }

@@ -19,7 +19,6 @@ pub mod sizes;
 pub mod socket;
 pub mod sys;
 pub mod target;
-pub mod watch;
 
 pub use args::Args;
 

@@ -16,6 +16,16 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
 };
 
+/// Bytes of the first field, the number. A smaller payload has none, and takes none from its flow.
+pub const NUMBER_BYTES: usize = 8;
+
+/// Whether a payload of that many bytes has room for its number.
+#[must_use]
+#[inline]
+pub fn has_number(bytes: usize) -> bool {
+    bytes >= NUMBER_BYTES
+}
+
 /// What the bytes behind the header are.
 pub const FILLER: u8 = 0xa5;
 
@@ -64,7 +74,7 @@ pub fn stamp(payload: &mut [u8], sequence: u64, intended_ns: u64, origin: Origin
         header[20..].copy_from_slice(&(MARK | u32::from(origin.run)).to_le_bytes());
         return;
     }
-    if let Some(field) = payload.first_chunk_mut::<8>() {
+    if let Some(field) = payload.first_chunk_mut::<NUMBER_BYTES>() {
         *field = sequence.to_le_bytes();
     }
     if let Some(field) = payload.get_mut(8..16) {

@@ -3,7 +3,6 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::fd::AsFd,
-    time::Duration,
 };
 
 use meter::{
@@ -15,9 +14,6 @@ use serde::Serialize;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::sys;
-
-/// A send blocks no longer than this, so that a stop is seen in time.
-pub const SEND_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Options of the sender's sockets. `None` leaves the kernel's default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -143,7 +139,8 @@ fn connect(socket: &Socket, target: SocketAddr) -> Result<()> {
 
 fn set_options(socket: &Socket, ipv6: bool, options: &SocketOptions) -> Result<()> {
     let refused = |what: String| move |error| Error::system(what, error);
-    socket.set_write_timeout(Some(SEND_TIMEOUT)).map_err(refused("set a timeout for sending".into()))?;
+    // A sender decides itself how long it waits for room: a batch of a thousand would else wait a thousand times.
+    socket.set_nonblocking(true).map_err(refused("let a UDP socket not block".into()))?;
     if let Some(device) = &options.device {
         socket.bind_device(Some(device.as_bytes())).map_err(|error| {
             Error::system(format!("bind to the device {device}"), error).with_kind(ErrorKind::Unavailable)

@@ -10,6 +10,22 @@ use std::{
 
 pub use meter::sys::{getsockopt_bytes, setsockopt, setsockopt_bytes};
 
+/// Waits until the socket has room for another datagram (ppoll(2)), `timeout_ns` nanoseconds at most, and says whether
+/// there is, or an error that the next call on the socket tells.
+///
+/// # Errors
+/// `EINTR` when a signal arrived first.
+pub fn wait_writable(fd: BorrowedFd<'_>, timeout_ns: u64) -> io::Result<bool> {
+    let mut request = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    let timeout = libc::timespec {
+        tv_sec: (timeout_ns / 1_000_000_000) as libc::time_t,
+        tv_nsec: (timeout_ns % 1_000_000_000) as libc::c_long,
+    };
+    // SAFETY: one pollfd and a timespec that live through the call; a null mask leaves the signals alone.
+    let ready = unsafe { libc::ppoll(&raw mut request, 1, &raw const timeout, std::ptr::null()) };
+    if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(ready > 0) }
+}
+
 /// Lets datagrams of this socket carry a launch time by CLOCK_MONOTONIC (SO_TXTIME, socket(7)).
 ///
 /// # Errors

@@ -71,6 +71,86 @@ fn a_flow_joined_late_and_datagrams_of_others_are_told() {
 }
 
 #[test]
+fn counting_begins_with_the_first_to_arrive_and_the_record_says_where() {
+    // Numbers of a sender that has sent for a while; 65 535 of them were counted as lost once.
+    for first in [1, 65_535] {
+        let arrived = summary_of(&[first, first + 1, first - 1, first + 3], Origin::here());
+        assert_eq!(count(&arrived, "lost_datagrams"), 1, "{arrived}");
+        assert_eq!(count(&arrived, "reordered_datagrams"), 1, "{arrived}");
+        assert_eq!(count(&arrived["first_numbers"], "lowest"), first);
+        assert_eq!(count(&arrived["first_numbers"], "highest"), first);
+        assert!(arrived["notes"][0].as_str().unwrap().contains(&format!("at number {first}")), "{arrived}");
+    }
+    let sink = HERE.sink("--listen 127.0.0.1:0 --expect-from 0");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let origin = Origin::here();
+    for number in [5, 6] {
+        let mut payload = [payload::FILLER; 64];
+        payload::stamp(&mut payload, number, meter::clock::now_ns(), origin);
+        socket.send_to(&payload, ("127.0.0.1", sink.port())).unwrap();
+    }
+    let arrived = sink.finish();
+    assert_eq!(count(arrived.summary(), "lost_datagrams"), 5, "{}", arrived.summary());
+    assert_eq!(count(&arrived.summary()["first_numbers"], "lowest"), 0);
+    assert_eq!(arrived.summary()["notes"], serde_json::json!([]));
+}
+
+#[test]
+fn datagrams_without_a_number_are_no_loss_and_stand_apart() {
+    for method in ["send", "sendmmsg", "gso", "io_uring"] {
+        for size in ["1-40", "4:1,64:9"] {
+            let sink = HERE.sink("--listen 127.0.0.1:0 --expect-from 0");
+            let port = sink.port();
+            let args = format!("127.0.0.1:{port} --size {size} --method {method} --flows 2 --datagrams 2000 --load 20kpps");
+            let sent = HERE.udpsend(&args);
+            if method == "io_uring" && sent.code == Some(3) {
+                eprintln!("skipped: this kernel has no {method}: {}", sent.stderr);
+                continue;
+            }
+            let arrived = sink.finish();
+            let (sent, arrived) = (sent.summary(), arrived.summary());
+            assert!(count(sent, "unnumbered_datagrams") > 100, "{args}: {sent}");
+            assert_eq!(count(arrived, "unnumbered_datagrams"), count(sent, "unnumbered_datagrams"), "{args}");
+            assert_eq!(count(arrived, "delivered_datagrams"), 2000, "{args}");
+            assert_eq!(count(arrived, "lost_datagrams"), 0, "{args}: {arrived}");
+            assert_eq!(count(arrived, "reordered_datagrams"), 0, "{args}: {arrived}");
+        }
+    }
+}
+
+#[test]
+fn a_rate_is_that_of_the_run_and_the_rate_of_the_arrivals_stands_beside_it() {
+    // Two bursts, one second apart, in a run of three seconds.
+    let sink = HERE.sink("--listen 127.0.0.1:0 --idle 1500ms");
+    let burst = "--burst 100 --burst-period 1s --datagrams 200 --catch-up 60s";
+    HERE.udpsend(&format!("127.0.0.1:{} {burst}", sink.port()));
+    let arrived = sink.finish();
+    let arrived = arrived.summary();
+    assert_eq!(count(arrived, "delivered_datagrams"), 200, "{arrived}");
+    let number = |key: &str| arrived[key].as_f64().unwrap();
+    assert!(number("elapsed_s") > 2.5, "{arrived}");
+    assert!((number("delivered_pps") - 200.0 / number("elapsed_s")).abs() < 1e-6, "{arrived}");
+    let goodput_bps = 200.0 * 64.0 * 8.0 / number("elapsed_s");
+    assert!((number("goodput_bps") - goodput_bps).abs() < 1e-3, "{arrived}");
+    assert!(number("arrival_span_s") > 0.9 && number("arrival_span_s") < number("elapsed_s"), "{arrived}");
+    // What came with the first read belongs to no time between the first and the last.
+    let later = number("arrival_pps") * number("arrival_span_s");
+    assert!((later - later.round()).abs() < 1e-6 && later < 200.0, "{arrived}");
+
+    // One burst alone: its own rate is millions, that of the run is not.
+    let sink = HERE.sink("--listen 127.0.0.1:0 --idle 1500ms");
+    HERE.udpsend(&format!("127.0.0.1:{} --burst 500 --burst-period 10s --datagrams 500 --catch-up 60s", sink.port()));
+    let arrived = sink.finish();
+    let pps = arrived.summary()["delivered_pps"].as_f64().unwrap();
+    assert!(pps < 500.0, "{}", arrived.summary());
+
+    // Nothing at all is a rate of zero.
+    let arrived = HERE.udpsend("sink --listen 127.0.0.1:0 --duration 100ms");
+    assert_eq!(arrived.summary()["delivered_pps"], 0.0);
+    assert!(arrived.summary()["arrival_span_s"].is_null() && arrived.summary()["arrival_pps"].is_null());
+}
+
+#[test]
 fn more_flows_than_it_can_follow_make_the_result_untrusted() {
     let sink = HERE.sink("--listen 127.0.0.1:0 --flows 2");
     // One by one, the flows in turn: a batch of late ones belongs to one flow.
@@ -96,7 +176,7 @@ fn relay() -> UdpSocket {
 #[test]
 fn what_a_bad_network_does_is_found_again() {
     const DATAGRAMS: u64 = 2000;
-    let sink = HERE.sink("--listen 127.0.0.1:0");
+    let sink = HERE.sink("--listen 127.0.0.1:0 --expect-from 0");
     let relay = relay();
     let (relay_port, sink_port) = (relay.local_addr().unwrap().port(), sink.port());
     let relaying = std::thread::spawn(move || {

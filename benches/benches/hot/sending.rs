@@ -11,12 +11,13 @@ use std::{
 };
 
 use criterion::{Criterion, Throughput};
-use meter::placement::Policy;
 use udpsend::{
-    load::Load,
-    method::{self, Datagram, Method},
+    method::{
+        self,
+        kind::Method,
+        transmit::{Datagram, TransmitConfig},
+    },
     payload::Origin,
-    sender::config::{FlowConfig, Limit, SendConfig},
     socket::{Flow, SocketOptions},
 };
 
@@ -46,8 +47,16 @@ pub fn benchmarks(criterion: &mut Criterion) {
     for method in METHODS {
         let options = SocketOptions::default();
         let flow = Flow::open(target, 0, &options).expect("a socket can be had");
-        let opened = method::open(method, vec![flow], Origin::here(), &config(method, target, options), 0);
-        let mut transmit = match opened {
+        let config = TransmitConfig {
+            method,
+            largest: 64,
+            batch_size: BATCH,
+            socket: &options,
+            origin: Origin::here(),
+            worker: 0,
+            workers: 1,
+        };
+        let mut transmit = match method::open(vec![flow], &config) {
             Ok(transmit) => transmit,
             Err(error) => {
                 eprintln!("sending/{method}: left out: {}", error.full_text());
@@ -61,32 +70,16 @@ pub fn benchmarks(criterion: &mut Criterion) {
                 let mut done = 0;
                 while done < BATCH {
                     let end = BATCH.min(done + transmit.batch_size());
-                    done += transmit.transmit(0, &batch[done..end]).consumed;
+                    let outcome = transmit.transmit(0, &batch[done..end]);
+                    done += outcome.consumed;
+                    if outcome.is_full {
+                        transmit.wait_for_room(0, 1_000_000);
+                    }
                 }
             });
         });
     }
     group.finish();
-}
-
-fn config(method: Method, target: SocketAddr, socket: SocketOptions) -> SendConfig {
-    SendConfig {
-        flows: vec![FlowConfig { source_port: 0, target }],
-        sizes: "64".parse().expect("a size"),
-        load: Load::Unlimited,
-        method,
-        batch_size: BATCH,
-        catch_up_ns: 0,
-        seed: 1,
-        limit: Limit { duration_ns: 0, datagrams: None, bytes: None },
-        warmup_ns: 0,
-        interval_ns: None,
-        socket,
-        cpus: Vec::new(),
-        policy: Policy::default(),
-        hlog: None,
-        notes: Vec::new(),
-    }
 }
 
 /// Moves this process into a network namespace of its own with an interface, and gives an address behind it.

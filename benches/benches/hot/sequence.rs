@@ -15,14 +15,14 @@ pub fn benchmarks(criterion: &mut Criterion) {
 fn tracker(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("tracker");
     group.throughput(Throughput::Elements(1));
-    let (mut tracker, mut number) = (Tracker::default(), 0);
+    let (mut tracker, mut number) = (Tracker::new(None), 0);
     group.bench_function("in order", |bencher| {
         bencher.iter(|| {
             number += 1;
             tracker.note(number)
         });
     });
-    let (mut tracker, mut number) = (Tracker::default(), 0_u64);
+    let (mut tracker, mut number) = (Tracker::new(None), 0_u64);
     group.bench_function("pairs swapped, one in ten lost", |bencher| {
         bencher.iter(|| {
             number += if number.is_multiple_of(10) { 2 } else { 1 };

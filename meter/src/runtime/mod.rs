@@ -247,11 +247,13 @@ where
     };
     let usage = usage.read();
     let (from_ns, is_empty) = (intervals.from_ns(), intervals.from_ns() >= end_ns);
-    let sample = conductor.interval(&intervals.finish(end_ns), Some(&outcomes))?;
+    // Where an edge came while the last worker was ending, the run is as long as its intervals.
+    let last = intervals.finish(end_ns);
+    let sample = conductor.interval(&last, Some(&outcomes))?;
     if let Some(sample) = sample.filter(|_| plan.interval_ns.is_some() && !is_empty) {
         session.sample(&sample)?;
     }
-    Ok(Measured { from_ns, end_ns: end_ns.max(from_ns), outcomes, usage })
+    Ok(Measured { from_ns, end_ns: last.to_ns, outcomes, usage })
 }
 
 /// What has begun with the measured time.

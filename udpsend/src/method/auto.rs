@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use meter::Result;
 
 use crate::{
-    method::Method,
+    method::kind::Method,
     sizes::Sizes,
     socket::{Flow, SocketOptions},
 };

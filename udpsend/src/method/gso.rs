@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use meter::{Error, Result};
 
 use crate::{
-    method::{Datagram, Outcome, Transmit},
+    method::transmit::{Datagram, Outcome, Transmit, TransmitConfig, wait_for_flow},
     payload::{self, FILLER, Origin},
     sizes::LARGEST_PAYLOAD,
     socket::Flow,
@@ -26,7 +26,7 @@ pub struct Gso {
 }
 
 impl Gso {
-    pub fn new(flows: Vec<Flow>, origin: Origin, largest: usize, batch_size: usize) -> Result<Self> {
+    pub fn new(flows: Vec<Flow>, config: &TransmitConfig<'_>) -> Result<Self> {
         for flow in &flows {
             set_segment_size(flow, 0).map_err(|error| {
                 Error::unavailable("this kernel has no UDP_SEGMENT (Linux 4.18); use --method sendmmsg")
@@ -36,8 +36,8 @@ impl Gso {
         let segment_sizes = vec![0; flows.len()];
         let buffer = vec![FILLER; LARGEST_PAYLOAD as usize];
         // Not more than fits one send, so that none is left over for a short one.
-        let batch_size = batch_size.min(SEGMENTS_MAX).min(buffer.len() / largest).max(1);
-        Ok(Self { flows, origin, batch_size, buffer, segment_sizes })
+        let batch_size = config.batch_size.min(SEGMENTS_MAX).min(buffer.len() / config.largest).max(1);
+        Ok(Self { flows, origin: config.origin, batch_size, buffer, segment_sizes })
     }
 
     /// Stamps the leading datagrams that can go in one send: equal in size, the last one perhaps
@@ -81,7 +81,7 @@ impl Transmit for Gso {
 
     fn transmit(&mut self, flow: usize, batch: &[Datagram]) -> Outcome {
         let mut outcome = Outcome::default();
-        while outcome.consumed < batch.len() && outcome.error.is_none() {
+        while outcome.consumed < batch.len() && outcome.error.is_none() && !outcome.is_full {
             let rest = &batch[outcome.consumed..];
             let (count, bytes) = self.gather(rest);
             let mut result = Ok(());
@@ -98,5 +98,9 @@ impl Transmit for Gso {
             };
         }
         outcome
+    }
+
+    fn wait_for_room(&self, flow: usize, timeout_ns: u64) -> bool {
+        wait_for_flow(&self.flows, flow, timeout_ns)
     }
 }

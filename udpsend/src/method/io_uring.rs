@@ -16,7 +16,7 @@ use io_uring::{IoUring as Ring, opcode, squeue::Flags, types};
 use meter::{Error, Result};
 
 use crate::{
-    method::{Datagram, Outcome, Transmit},
+    method::transmit::{Datagram, Outcome, Transmit, TransmitConfig, wait_for_flow},
     payload::{self, FILLER, Origin},
     socket::Flow,
 };
@@ -31,12 +31,15 @@ pub struct IoUring {
     batch_size: usize,
     /// Number of the present batch, which its completion carries.
     batches: u32,
+    /// Datagrams of a batch whose submission failed: their entries still lie in the queue.
+    queued: usize,
 }
 
 const CACHE_LINE: usize = 64;
 
 impl IoUring {
-    pub fn new(flows: Vec<Flow>, origin: Origin, largest: usize, batch_size: usize) -> Result<Self> {
+    pub fn new(flows: Vec<Flow>, config: &TransmitConfig<'_>) -> Result<Self> {
+        let batch_size = config.batch_size;
         let ring = Ring::builder()
             .setup_coop_taskrun()
             .setup_single_issuer()
@@ -50,9 +53,18 @@ impl IoUring {
         ring.submitter()
             .register_files(&files)
             .map_err(|error| unavailable("register sockets with an io_uring", error))?;
-        let stride = largest.next_multiple_of(CACHE_LINE);
+        let stride = config.largest.next_multiple_of(CACHE_LINE);
         let payloads = vec![FILLER; stride * batch_size];
-        Ok(Self { ring, flows, origin, payloads, stride, batch_size, batches: 0 })
+        Ok(Self {
+            ring,
+            flows,
+            origin: config.origin,
+            payloads,
+            stride,
+            batch_size,
+            batches: 0,
+            queued: 0,
+        })
     }
 
     /// Puts the batch into the submission queue.
@@ -89,14 +101,20 @@ impl Transmit for IoUring {
 
     fn transmit(&mut self, flow: usize, batch: &[Datagram]) -> Outcome {
         debug_assert!(flow < self.flows.len() && batch.len() <= self.batch_size);
-        self.batches = self.batches.wrapping_add(1);
-        self.push(flow, batch);
+        // The front of the batch is what was queued: the sender keeps it while a submission fails.
+        if self.queued == 0 {
+            self.batches = self.batches.wrapping_add(1);
+            self.push(flow, batch);
+            self.queued = batch.len();
+        }
+        let batch = &batch[..self.queued];
         let mut outcome = Outcome::default();
         loop {
             outcome = outcome.and_calls(1);
             let submitted = self.ring.submit_and_wait(1);
             let this_batch = |data: u64| (data >> 32) as u32 == self.batches;
             if let Some(completion) = self.ring.completion().find(|entry| this_batch(entry.user_data())) {
+                self.queued = 0;
                 return match completion.result() {
                     0.. => outcome.and_taken(batch),
                     error => {
@@ -105,12 +123,17 @@ impl Transmit for IoUring {
                     }
                 };
             }
-            // An error here leaves the entries in the queues: the next turn submits and waits again.
+            // An error leaves the entries in the queue: the next call submits and waits again, if there is one.
             if let Err(error) = submitted
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                outcome = outcome.and_refused(error);
+                outcome.is_held = true;
+                return outcome.and_refused(error);
             }
         }
+    }
+
+    fn wait_for_room(&self, flow: usize, timeout_ns: u64) -> bool {
+        wait_for_flow(&self.flows, flow, timeout_ns)
     }
 }

@@ -40,12 +40,13 @@ impl Outgoing {
         let mut iovecs: Vec<libc::iovec> = (0..slots)
             .map(|slot| libc::iovec { iov_base: base.wrapping_add(first + slot * stride).cast(), iov_len: 0 })
             .collect();
-        let headers = iovecs
-            .iter_mut()
-            .map(|iovec| {
+        // Pointers of the vector itself: those made from references would end with the next use of `iovecs`.
+        let first_iovec = iovecs.as_mut_ptr();
+        let headers = (0..slots)
+            .map(|slot| {
                 // SAFETY: mmsghdr is plain data for which all-zero bytes are valid: no name, no control.
                 let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-                header.msg_hdr.msg_iov = iovec;
+                header.msg_hdr.msg_iov = first_iovec.wrapping_add(slot);
                 header.msg_hdr.msg_iovlen = 1;
                 header
             })
@@ -61,8 +62,9 @@ impl Outgoing {
         header.cmsg_level = libc::SOL_SOCKET;
         header.cmsg_type = libc::SCM_TXTIME;
         self.launches = vec![Launch { header, at_ns: 0 }; self.headers.len()];
-        for (message, launch) in self.headers.iter_mut().zip(&mut self.launches) {
-            message.msg_hdr.msg_control = (&raw mut *launch).cast();
+        let first_launch = self.launches.as_mut_ptr();
+        for (slot, message) in self.headers.iter_mut().enumerate() {
+            message.msg_hdr.msg_control = first_launch.wrapping_add(slot).cast();
             message.msg_hdr.msg_controllen = size_of::<Launch>() as _;
         }
         self

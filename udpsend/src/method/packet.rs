@@ -11,10 +11,12 @@ use meter::{Error, Result};
 use socket2::{Domain, Socket, Type};
 
 use crate::{
-    method::{Datagram, Outcome, Transmit, outgoing::Outgoing, raw::RawFlows},
-    payload::Origin,
-    sender::config::SendConfig,
-    socket::{Flow, SEND_TIMEOUT},
+    method::{
+        outgoing::Outgoing,
+        raw::RawFlows,
+        transmit::{Datagram, Outcome, Transmit, TransmitConfig, wait_for_room},
+    },
+    socket::Flow,
     sys,
 };
 
@@ -25,12 +27,12 @@ pub struct Packet {
 }
 
 impl Packet {
-    pub fn new(flows: Vec<Flow>, origin: Origin, config: &SendConfig) -> Result<Self> {
+    pub fn new(flows: Vec<Flow>, config: &TransmitConfig<'_>) -> Result<Self> {
         let refused = |what: &'static str| move |error| Error::system(what, error);
         let socket = Socket::new(Domain::from(libc::AF_PACKET), Type::RAW, None)
             .map_err(refused("open an AF_PACKET socket; run as root or with CAP_NET_RAW"))?;
-        let flows = RawFlows::new(flows, origin, config)?;
-        socket.set_write_timeout(Some(SEND_TIMEOUT)).map_err(refused("set a timeout for sending"))?;
+        let flows = RawFlows::new(flows, config)?;
+        socket.set_nonblocking(true).map_err(refused("let an AF_PACKET socket not block"))?;
         sys::setsockopt(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)
             .map_err(refused("pass the queueing discipline by (PACKET_QDISC_BYPASS)"))?;
         sys::bind_packet(socket.as_fd(), flows.link.index)
@@ -53,5 +55,9 @@ impl Transmit for Packet {
             builder.build(frame, size, datagram.sequence, datagram.intended_ns);
         }
         Outcome::front(batch, self.outgoing.send(self.socket.as_fd(), batch.len()))
+    }
+
+    fn wait_for_room(&self, _: usize, timeout_ns: u64) -> bool {
+        wait_for_room(self.socket.as_fd(), timeout_ns)
     }
 }

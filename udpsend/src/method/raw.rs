@@ -6,9 +6,8 @@ use meter::{Error, Result};
 
 use crate::{
     frame::{FrameBuilder, Headers, LinkEnds},
+    method::transmit::TransmitConfig,
     netlink::{Link, Netlink},
-    payload::Origin,
-    sender::config::SendConfig,
     socket::Flow,
 };
 
@@ -29,13 +28,13 @@ pub struct RawFlows {
 
 impl RawFlows {
     /// Finds the interface and the next hop of each flow.
-    pub fn new(flows: Vec<Flow>, origin: Origin, config: &SendConfig) -> Result<Self> {
+    pub fn new(flows: Vec<Flow>, config: &TransmitConfig<'_>) -> Result<Self> {
         let mut netlink = Netlink::open()?;
         let mut raw =
             Self { link: Link::default(), largest_frame: 0, builders: Vec::new(), _flows: Vec::new() };
         for flow in &flows {
-            let builder = raw.builder(flow, &mut netlink, origin, config)?;
-            let largest_frame = builder.header_bytes() + config.sizes.largest() as usize;
+            let builder = raw.builder(flow, &mut netlink, config)?;
+            let largest_frame = builder.header_bytes() + config.largest;
             raw.largest_frame = raw.largest_frame.max(largest_frame);
             raw.builders.push(builder);
         }
@@ -47,8 +46,7 @@ impl RawFlows {
         &mut self,
         flow: &Flow,
         netlink: &mut Netlink,
-        origin: Origin,
-        config: &SendConfig,
+        config: &TransmitConfig<'_>,
     ) -> Result<FrameBuilder> {
         let (method, target) = (config.method, flow.target);
         let route = netlink.route(target, config.socket.device.as_deref())?;
@@ -73,8 +71,8 @@ impl RawFlows {
             dont_fragment: config.socket.dont_fragment || matches!(target.ip(), IpAddr::V4(_)),
         };
         let target_address = netlink.neighbour(route.interface, route.next_hop)?;
-        let builder = FrameBuilder::new(LinkEnds { source, target: target_address }, &headers, origin);
-        let packet_bytes = builder.header_bytes() - crate::frame::ETHERNET + config.sizes.largest() as usize;
+        let builder = FrameBuilder::new(LinkEnds { source, target: target_address }, &headers, config.origin);
+        let packet_bytes = builder.header_bytes() - crate::frame::ETHERNET + config.largest;
         if packet_bytes > link.mtu_bytes as usize {
             return Err(Error::bad_arguments(format!(
                 "a packet of {packet_bytes} bytes does not fit the MTU of {} ({}): --method {method} can't fragment it",

@@ -1,7 +1,7 @@
 //! `send`: one system call for each datagram. What most programs do, and the measure for the rest.
 
 use crate::{
-    method::{Datagram, Outcome, Transmit},
+    method::transmit::{Datagram, Outcome, Transmit, TransmitConfig, wait_for_flow},
     payload::{self, Origin},
     socket::Flow,
 };
@@ -13,8 +13,8 @@ pub struct Send {
 }
 
 impl Send {
-    pub fn new(flows: Vec<Flow>, origin: Origin, largest: usize) -> Self {
-        Self { flows, origin, buffer: vec![payload::FILLER; largest] }
+    pub fn new(flows: Vec<Flow>, config: &TransmitConfig<'_>) -> Self {
+        Self { flows, origin: config.origin, buffer: vec![payload::FILLER; config.largest] }
     }
 }
 
@@ -28,5 +28,9 @@ impl Transmit for Send {
         let payload = &mut self.buffer[..datagram.size as usize];
         payload::stamp(payload, datagram.sequence, datagram.intended_ns, self.origin);
         Outcome::front(batch, self.flows[flow].socket.send(payload).map(|_| 1))
+    }
+
+    fn wait_for_room(&self, flow: usize, timeout_ns: u64) -> bool {
+        wait_for_flow(&self.flows, flow, timeout_ns)
     }
 }

@@ -3,9 +3,11 @@
 use std::os::fd::AsFd;
 
 use crate::{
-    method::{Datagram, Outcome, Transmit, outgoing::Outgoing},
+    method::{
+        outgoing::Outgoing,
+        transmit::{Datagram, Outcome, Transmit, TransmitConfig, wait_for_flow},
+    },
     payload::{self, Origin},
-    sender::config::SendConfig,
     socket::Flow,
 };
 
@@ -16,10 +18,10 @@ pub struct Sendmmsg {
 }
 
 impl Sendmmsg {
-    pub fn new(flows: Vec<Flow>, origin: Origin, config: &SendConfig) -> Self {
-        let outgoing = Outgoing::new(config.batch_size, config.sizes.largest() as usize);
+    pub fn new(flows: Vec<Flow>, config: &TransmitConfig<'_>) -> Self {
+        let outgoing = Outgoing::new(config.batch_size, config.largest);
         let launch = config.socket.launch_lead_ns.is_some();
-        Self { flows, origin, outgoing: if launch { outgoing.with_launch_times() } else { outgoing } }
+        Self { flows, origin: config.origin, outgoing: if launch { outgoing.with_launch_times() } else { outgoing } }
     }
 }
 
@@ -35,5 +37,9 @@ impl Transmit for Sendmmsg {
             self.outgoing.launch_at(slot, datagram.intended_ns);
         }
         Outcome::front(batch, self.outgoing.send(self.flows[flow].socket.as_fd(), batch.len()))
+    }
+
+    fn wait_for_room(&self, flow: usize, timeout_ns: u64) -> bool {
+        wait_for_flow(&self.flows, flow, timeout_ns)
     }
 }

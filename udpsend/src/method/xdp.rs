@@ -7,15 +7,19 @@
 use std::{
     io,
     os::fd::AsFd,
+    thread,
     time::{Duration, Instant},
 };
 
 use meter::{Error, Result};
 
 use crate::{
-    method::{Datagram, Outcome, Returned, Transmit, raw::RawFlows, xsk::TransmitRing},
-    payload::Origin,
-    sender::config::SendConfig,
+    method::{
+        raw::RawFlows,
+        transmit::{Datagram, Outcome, Returned, Transmit, TransmitConfig},
+        xsk::TransmitRing,
+    },
+    netlink::Netlink,
     socket::Flow,
     sys,
 };
@@ -32,15 +36,17 @@ pub struct Xdp {
 
 /// How often the kernel is asked to go on with a batch before the rest stays in the ring.
 const KICKS_MAX: u32 = 1000;
+/// How long to rest while the ring is full, in nanoseconds.
+const ROOM_CHECK_NS: u64 = 50_000;
 /// How long the driver may take to complete the last frames.
 const LAST_FRAMES: Duration = Duration::from_millis(10);
 
 impl Xdp {
-    pub fn new(flows: Vec<Flow>, origin: Origin, config: &SendConfig, worker: usize) -> Result<Self> {
-        check_queues(&flows, config, worker)?;
-        let flows = RawFlows::new(flows, origin, config)?;
+    pub fn new(flows: Vec<Flow>, config: &TransmitConfig<'_>) -> Result<Self> {
+        check_queues(&flows, config)?;
+        let flows = RawFlows::new(flows, config)?;
         let slots = (config.batch_size * 2).next_power_of_two();
-        let ring = TransmitRing::open(&flows.link, worker as u32, slots, flows.largest_frame)?;
+        let ring = TransmitRing::open(&flows.link, config.worker as u32, slots, flows.largest_frame)?;
         let datagrams = vec![Datagram::default(); slots];
         Ok(Self { flows, ring, batch_size: config.batch_size, flow: 0, datagrams })
     }
@@ -56,10 +62,7 @@ impl Xdp {
     #[inline]
     fn reap(&mut self, outcome: &mut Outcome) {
         let datagrams = &self.datagrams;
-        self.ring.reap(|slot| {
-            outcome.sent += 1;
-            outcome.sent_bytes += u64::from(datagrams[slot].size);
-        });
+        self.ring.reap(|slot| outcome.add_sent(&datagrams[slot]));
     }
 
     /// Lets the kernel send what is in the ring.
@@ -89,8 +92,14 @@ impl Xdp {
     /// what was sent, and gives its number to the next.
     #[cold]
     fn close_ranks(&mut self, mut outcome: Outcome) -> Outcome {
+        let dropped = self.datagrams[self.ring.last_taken()];
         outcome.sent -= 1;
-        outcome.sent_bytes -= u64::from(self.datagrams[self.ring.last_taken()].size);
+        outcome.sent_bytes -= u64::from(dropped.size);
+        if !dropped.is_numbered() {
+            // It had no number that could go to the next.
+            outcome.unnumbered -= 1;
+            return outcome;
+        }
         for step in 0..self.ring.waiting() {
             let slot = self.ring.waiting_slot(step);
             self.datagrams[slot].sequence -= 1;
@@ -103,18 +112,18 @@ impl Xdp {
 }
 
 /// Refuses more workers than the interface has transmit queues: a queue takes one socket.
-fn check_queues(flows: &[Flow], config: &SendConfig, worker: usize) -> Result<()> {
-    let workers = config.cpus.len().max(1);
+fn check_queues(flows: &[Flow], config: &TransmitConfig<'_>) -> Result<()> {
+    let workers = config.workers;
     let Some(flow) = flows.first().filter(|_| workers > 1) else {
         return Ok(());
     };
-    let mut netlink = crate::netlink::Netlink::open()?;
+    let mut netlink = Netlink::open()?;
     let route = netlink.route(flow.target, config.socket.device.as_deref())?;
     let link = netlink.link(route.interface)?;
     // A driver that does not tell how many of them are in use has all of them in use.
     let in_use = sys::transmit_channels(flow.socket.as_fd(), &link.name).unwrap_or(link.transmit_queues);
     let queues = if in_use == 0 { link.transmit_queues } else { in_use };
-    if worker < queues as usize {
+    if config.worker < queues as usize {
         return Ok(());
     }
     Err(Error::unavailable(format!(
@@ -150,7 +159,9 @@ impl Transmit for Xdp {
             self.ring.push(slot, len);
             outcome.consumed += 1;
         }
-        self.drive(outcome)
+        outcome = self.drive(outcome);
+        outcome.is_full = outcome.consumed == 0 && outcome.sent == 0 && outcome.error.is_none();
+        outcome
     }
 
     fn finish(&mut self) -> Outcome {
@@ -158,6 +169,13 @@ impl Transmit for Xdp {
         while !self.ring.is_idle() && Instant::now() < deadline {
             self.reap(&mut outcome);
         }
+        outcome.unsent = self.ring.in_flight() as u64;
         outcome
+    }
+
+    fn wait_for_room(&self, _: usize, timeout_ns: u64) -> bool {
+        // A ring tells no room but by its completions, which the next call reaps.
+        thread::sleep(Duration::from_nanos(timeout_ns.min(ROOM_CHECK_NS)));
+        true
     }
 }

@@ -263,6 +263,12 @@ impl TransmitRing {
         entry.addr as usize / self.chunk_bytes
     }
 
+    /// How many frames were pushed and not completed.
+    #[inline]
+    pub fn in_flight(&self) -> usize {
+        self.slots - self.free.len()
+    }
+
     /// Whether the kernel holds no frame.
     #[inline]
     pub fn is_idle(&self) -> bool {

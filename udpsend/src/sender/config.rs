@@ -8,7 +8,7 @@ use meter::{
 };
 use serde::Serialize;
 
-use crate::{load::Load, method::Method, sizes::Sizes, socket::SocketOptions};
+use crate::{load::Load, method::kind::Method, sizes::Sizes, socket::SocketOptions};
 
 /// When a sender ends by itself, whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -73,7 +73,7 @@ impl SendConfig {
     /// Placements of the workers.
     #[must_use]
     pub fn placements(&self) -> Vec<Placement> {
-        crate::args::placements(&self.cpus, self.policy)
+        Placement::each(&self.cpus, self.policy)
     }
 }
 

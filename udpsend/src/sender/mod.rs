@@ -1,35 +1,37 @@
-//! The sender: workers that send, and the conductor that starts, watches and sums them up.
+//! The sender: workers that send, and the conductor that reads along and sums them up.
 
 pub mod config;
+mod counters;
+mod reach;
 pub mod record;
+mod slots;
 mod worker;
 
 use std::sync::Mutex;
 
 use meter::{
-    Error, Result, clock,
-    crew::{self, Gate},
+    Error, Result,
+    histogram::LatencyHistogram,
+    runtime::{self, Collector, Interval, Measured, Plan, recorders},
     session::Session,
-    usage::UsageMeter,
+    units,
 };
 
 use crate::{
-    interfaces::TrafficMeter,
-    latency_log::Collector,
+    interfaces::{Traffic, TrafficMeter},
+    latency_log::BatchRecorder,
     load::Load,
     payload::Origin,
     sender::{
         config::SendConfig,
+        counters::Totals,
         record::{SendSample, SendSummary},
-        worker::{Counters, Finished, Sender, Totals},
+        worker::{Finished, Sender, WorkerCounters},
     },
-    watch::Watch,
 };
 
 /// Tag of the pacing errors in a histogram log.
-const HLOG_TAG: &str = "pacing_error";
-/// How far ahead of now the common start lies, so that every worker is awake by then.
-const START_AHEAD_NS: u64 = 1_000_000;
+const HLOG_TAGS: &[&str] = &["pacing_error"];
 /// A paced load that misses more than this part of its slots was not the load that was asked for.
 const MISSED_MAX: f64 = 0.001;
 
@@ -42,102 +44,110 @@ pub fn run(config: &SendConfig, session: &mut Session<'_>) -> Result<()> {
         return Ok(());
     }
     let placements = config.placements();
-    let counters: Vec<Counters> = placements.iter().map(|_| Counters::default()).collect();
-    let (recorders, collector) =
-        Collector::new(HLOG_TAG, config.hlog.as_deref(), config.interval_ns, placements.len())?;
+    let counters: Vec<WorkerCounters> = placements.iter().map(|_| WorkerCounters::default()).collect();
+    let (recorders, collector) = recorders(placements.len(), config.interval_ns, LatencyHistogram::new);
+    let collector = collector.logging(config.hlog.as_deref(), HLOG_TAGS)?;
     let recorders = Mutex::new(recorders.into_iter().map(Some).collect::<Vec<_>>());
     let (origin, stop) = (Origin::here(), session.stop());
-    let watch = Watch::over(placements.len());
-    let mut conductor = Conductor { config, counters: &counters, watch: &watch, collector };
-    let (finished, conducted) = crew::run(
+    let plan = Plan {
+        warmup_ns: config.warmup_ns,
+        duration_ns: config.limit.duration_ns,
+        interval_ns: config.interval_ns,
+    };
+    let before = Totals::default();
+    let mut conductor = Conductor { counters: &counters, before, collector, meter: None, traffic: None };
+    let measured = runtime::run(
+        &plan,
         &placements,
+        session,
         |worker| {
             let recorder = recorders.lock().ok().and_then(|mut recorders| recorders[worker.index].take());
             let recorder = recorder.ok_or_else(|| Error::failed("a worker without its recorder"))?;
+            let recorder = BatchRecorder::new(recorder);
             Sender::new(config, worker, origin, &counters[worker.index], recorder, stop.clone())
         },
-        |sender, start_ns| {
-            let finished = sender.work(start_ns);
-            watch.ended();
-            finished
-        },
-        // What the conductor can't tell any more is not worth sending on for.
-        |gate| conductor.conduct(gate, session).inspect_err(|_| stop.raise()),
+        Sender::work,
+        &mut conductor,
     )?;
-    conductor.conclude(&finished, &conducted, session)
+    conductor.conclude(config, measured, session)
 }
 
+/// The part of the calling thread: reads the counters while the workers send.
 struct Conductor<'a> {
-    config: &'a SendConfig,
-    counters: &'a [Counters],
-    watch: &'a Watch,
-    collector: Collector,
+    counters: &'a [WorkerCounters],
+    before: Totals,
+    collector: Collector<LatencyHistogram>,
+    meter: Option<TrafficMeter>,
+    traffic: Option<Traffic>,
 }
 
-/// What the conductor knows when the workers have ended.
-struct Conducted {
-    measure_ns: u64,
-    usage: UsageMeter,
-    traffic: Option<TrafficMeter>,
+impl runtime::Conductor<Finished> for Conductor<'_> {
+    type Sample = SendSample;
+
+    fn begin(&mut self, from_ns: u64) -> Result<()> {
+        // Where the kernel does not tell them, the summary has `null` for the interfaces.
+        self.meter = TrafficMeter::start().ok();
+        self.collector.begin(from_ns);
+        Ok(())
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.collector.is_waiting()
+    }
+
+    fn interval(&mut self, interval: &Interval, finished: Option<&[Finished]>) -> Result<Option<SendSample>> {
+        let now = self.totals();
+        let rest = finished.unwrap_or_default().iter().map(|worker| &*worker.pacing_error);
+        self.collector.collect(interval, rest)?;
+        if finished.is_some() {
+            self.traffic = self.meter.as_ref().and_then(|meter| meter.read().ok());
+        }
+        let sample = sample(&now.since(&self.before), interval);
+        self.before = now;
+        Ok(Some(sample))
+    }
+
+    fn end_ns(&self, finished: &[Finished], last_ns: u64) -> u64 {
+        finished.iter().map(|worker| worker.end_ns).max().unwrap_or(last_ns)
+    }
 }
 
 impl Conductor<'_> {
-    /// Starts the workers and gives samples until all have ended.
-    fn conduct(&mut self, gate: &Gate, session: &mut Session<'_>) -> Result<Conducted> {
-        // A controller that went away has raised the stop flag: the workers then end without work.
-        let start_ns = session.ready_ahead(START_AHEAD_NS)?.unwrap_or_else(clock::now_ns);
-        let mut traffic = TrafficMeter::start().ok();
-        let mut usage = UsageMeter::start(&self.config.cpus);
-        gate.open(start_ns);
-        let measure_ns = start_ns.saturating_add(self.config.warmup_ns);
-        let mut before = Totals::default();
-        if self.config.warmup_ns > 0 {
-            self.watch.pause_until(measure_ns);
-            before = Totals::of(self.counters);
-            (usage, traffic) = (UsageMeter::start(&self.config.cpus), TrafficMeter::start().ok());
-        }
-        let (counters, collector) = (self.counters, &mut self.collector);
-        collector.begin(measure_ns);
-        self.watch.intervals(measure_ns, self.config.interval_ns, |from, to| {
-            let now = Totals::of(counters);
-            session.sample(&sample(&now.since(&before), to - from))?;
-            before = now;
-            collector.edge(to)
-        })?;
-        Ok(Conducted { measure_ns, usage, traffic })
+    fn totals(&self) -> Totals {
+        Totals::of(self.counters.iter().map(|worker| &worker.measured))
     }
 
     /// Gives the summary of what all workers did.
-    fn conclude(self, finished: &[Finished], conducted: &Conducted, session: &mut Session<'_>) -> Result<()> {
-        let usage = conducted.usage.read();
-        let interfaces = conducted.traffic.as_ref().and_then(|traffic| traffic.read().ok());
-        let measure_ns = conducted.measure_ns;
-        let end_ns = finished.iter().map(|worker| worker.end_ns).max().unwrap_or(measure_ns);
-        let mut totals = Totals::default();
-        finished.iter().for_each(|worker| totals.merge(&worker.totals));
-        let rest = finished.iter().map(|worker| &*worker.pacing_error);
-        let pacing_error = self.collector.finish(rest, end_ns)?;
-
-        let elapsed_s = end_ns.saturating_sub(measure_ns) as f64 / 1e9;
-        let cpu_ns: u64 = finished.iter().map(|worker| worker.cpu_ns).sum();
+    fn conclude(
+        self,
+        config: &SendConfig,
+        measured: Measured<Finished>,
+        session: &mut Session<'_>,
+    ) -> Result<()> {
+        let totals = self.totals();
+        let elapsed_s = measured.elapsed_s();
+        let cpu_ns: u64 = measured.outcomes.iter().map(|worker| worker.cpu_ns).sum();
         let per_second = |amount: u64| if elapsed_s > 0.0 { amount as f64 / elapsed_s } else { 0.0 };
         let ratio = |amount: u64, of: u64| (of > 0).then(|| amount as f64 / of as f64);
+        let mut warnings = warnings(config, &measured.outcomes, &totals);
+        warnings.extend(reach::doubts(config, totals.datagrams, self.traffic.as_ref())?);
         let summary = SendSummary {
             elapsed_s,
             sent_datagrams: totals.datagrams,
             sent_bytes: totals.bytes,
-            intended_pps: self.config.load.pps(),
+            unnumbered_datagrams: totals.unnumbered,
+            intended_pps: config.load.pps(),
             offered_pps: per_second(totals.datagrams),
             offered_bps: per_second(totals.bytes * 8),
             errors: totals.errors.by_kind(),
-            pacing_error: pacing_error.summary(),
+            pacing_error: self.collector.total().summary(),
             missed_slots: totals.missed,
             datagrams_per_syscall: ratio(totals.datagrams, totals.calls),
             cpu_ns_per_datagram: ratio(cpu_ns, totals.datagrams),
-            interfaces,
-            usage,
+            interfaces: self.traffic.map(|traffic| traffic.interfaces),
+            usage: measured.usage,
         };
-        session.summary(&summary, self.config.notes.clone(), warnings(self.config, finished, &totals))?;
+        session.summary(&summary, config.notes.clone(), warnings)?;
         if totals.datagrams == 0 && totals.errors.total() > 0 {
             let kinds: Vec<_> = totals.errors.by_kind().into_keys().collect();
             return Err(Error::failed(format!("not a single datagram could be sent: {}", kinds.join(", "))));
@@ -146,14 +156,13 @@ impl Conductor<'_> {
     }
 }
 
-fn sample(totals: &Totals, interval_ns: u64) -> SendSample {
-    let interval_s = interval_ns as f64 / 1e9;
+fn sample(totals: &Totals, interval: &Interval) -> SendSample {
     SendSample {
-        interval_s,
+        interval_s: interval.elapsed_s(),
         sent_datagrams: totals.datagrams,
         sent_bytes: totals.bytes,
-        offered_pps: totals.datagrams as f64 / interval_s,
-        offered_bps: totals.bytes as f64 * 8.0 / interval_s,
+        offered_pps: interval.per_second(totals.datagrams),
+        offered_bps: interval.per_second(totals.bytes.saturating_mul(8)),
         missed_slots: totals.missed,
         errors: totals.errors.by_kind(),
     }
@@ -165,12 +174,12 @@ fn warnings(config: &SendConfig, finished: &[Finished], totals: &Totals) -> Vec<
     if finished.iter().any(|worker| !worker.pin_held) {
         warnings.push("a worker was moved away from its CPU while it was measured".to_owned());
     }
-    let slots = totals.missed + totals.datagrams;
+    let slots = totals.missed.saturating_add(totals.datagrams);
     if matches!(config.load, Load::Paced(_)) && totals.missed as f64 > slots as f64 * MISSED_MAX {
         warnings.push(format!(
-            "the intended load was not reached: {} of {slots} slots were more than {} late",
+            "the intended load was not reached: {} of {slots} slots were more than {} late or not sent by the end",
             totals.missed,
-            meter::units::Nanoseconds(config.catch_up_ns)
+            units::Nanoseconds(config.catch_up_ns)
         ));
     }
     warnings

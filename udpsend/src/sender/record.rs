@@ -21,7 +21,7 @@ pub struct SendSample {
     pub offered_pps: f64,
     /// Payload bits per second.
     pub offered_bps: f64,
-    /// Slots of the schedule given up because they were too late.
+    /// Slots of the schedule that were not sent: too late, or not taken by the kernel when the time was over.
     pub missed_slots: u64,
     /// Refused sends, by the name of the error number.
     pub errors: ErrorCounts,
@@ -50,6 +50,8 @@ pub struct SendSummary {
     pub sent_datagrams: u64,
     /// Bytes of their payloads.
     pub sent_bytes: u64,
+    /// How many of them had no room for a number: a sink can't tell whether those are lost.
+    pub unnumbered_datagrams: u64,
     /// Intended load, in datagrams per second; `null` when unlimited.
     pub intended_pps: Option<f64>,
     /// Offered load, in datagrams per second (RFC 2285 §3.5.2).
@@ -60,7 +62,8 @@ pub struct SendSummary {
     pub errors: ErrorCounts,
     /// How much later than intended datagrams were handed over; `null` when the load was unlimited.
     pub pacing_error: Option<LatencySummary>,
-    /// Slots of the schedule given up because they were later than the catch-up bound.
+    /// Slots of the schedule that were not sent: later than the catch-up bound, or not taken by the kernel when the
+    /// time was over.
     pub missed_slots: u64,
     /// Mean number of datagrams that one system call took; `null` when there was none.
     pub datagrams_per_syscall: Option<f64>,
@@ -91,6 +94,9 @@ impl fmt::Display for SendSummary {
             write!(f, "\npacing error: {pacing_error}")?;
         }
         show_trouble(f, self.missed_slots, &self.errors)?;
+        if self.unnumbered_datagrams > 0 {
+            write!(f, ", {} without a number", self.unnumbered_datagrams)?;
+        }
         self.interfaces.iter().flatten().try_for_each(|interface| write!(f, "\n{interface}"))
     }
 }

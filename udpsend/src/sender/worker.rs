@@ -3,92 +3,44 @@
 use std::io;
 
 use meter::{
-    Result, clock, control::Stop, counter::Counter, crew, histogram::LatencyHistogram, pacer::Schedule,
-    placement::Placement, wait::Waiter,
+    Result, clock,
+    control::Stop,
+    crew,
+    histogram::LatencyHistogram,
+    placement::Placement,
+    runtime::Window,
 };
 
 use crate::{
-    errors::{ErrorCounters, ErrorTotals},
-    latency_log::Recorder,
-    load::Load,
-    method::{self, Datagram, Outcome, Transmit},
+    latency_log::BatchRecorder,
+    method::{
+        self,
+        transmit::{Transmit, TransmitConfig},
+    },
     payload::Origin,
-    sender::config::SendConfig,
-    sizes::SizeSequence,
+    sender::{config::SendConfig, counters::Counters, slots::Slots},
     socket::Flow,
 };
 
 /// Pause after a send that was refused twice, in nanoseconds: an error that stays must not become a
 /// busy loop of errors.
 const RETRY_NS: u64 = 1_000_000;
+/// Longest wait for room in the kernel before the stop flag and the slots are looked at again, in nanoseconds.
+const ROOM_NS: u64 = 20_000_000;
+/// How much CPU time and waiting the slots that were due before the end may still take after it, in nanoseconds.
+/// Time in which others have the CPU does not count: it is not the link's.
+const LAST_SLOTS_NS: u64 = 40_000_000;
 
-/// Most slots that are given up before the stop flag is looked at again, where each has to be drawn.
-const DRAWN_MAX: u64 = 1 << 20;
-
-/// What a worker has done so far; the conductor reads along.
+/// One worker's counters: the measured time's, which the conductor reads, and the warm-up's, which nobody does.
 #[derive(Debug, Default)]
-pub struct Counters {
-    /// Datagrams that the kernel took.
-    pub datagrams: Counter,
-    /// Bytes of their payloads.
-    pub bytes: Counter,
-    /// System calls made for them.
-    pub calls: Counter,
-    /// Slots given up.
-    pub missed: Counter,
-    /// Refused sends.
-    pub errors: ErrorCounters,
-}
-
-/// The counters of all workers, added up.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Totals {
-    pub datagrams: u64,
-    pub bytes: u64,
-    pub calls: u64,
-    pub missed: u64,
-    pub errors: ErrorTotals,
-}
-
-impl Totals {
-    /// The sum over `counters`.
-    pub fn of(counters: &[Counters]) -> Self {
-        let mut totals = Self::default();
-        for worker in counters {
-            totals.datagrams += worker.datagrams.value();
-            totals.bytes += worker.bytes.value();
-            totals.calls += worker.calls.value();
-            totals.missed += worker.missed.value();
-            totals.errors.add(&worker.errors);
-        }
-        totals
-    }
-
-    /// What came since `before`.
-    pub fn since(&self, before: &Self) -> Self {
-        Self {
-            datagrams: self.datagrams - before.datagrams,
-            bytes: self.bytes - before.bytes,
-            calls: self.calls - before.calls,
-            missed: self.missed - before.missed,
-            errors: self.errors.since(&before.errors),
-        }
-    }
-
-    /// Adds another sum.
-    pub fn merge(&mut self, other: &Self) {
-        self.datagrams += other.datagrams;
-        self.bytes += other.bytes;
-        self.calls += other.calls;
-        self.missed += other.missed;
-        self.errors.merge(&other.errors);
-    }
+pub struct WorkerCounters {
+    warmup: Counters,
+    /// Of the measured time.
+    pub measured: Counters,
 }
 
 /// What a worker leaves behind.
 pub struct Finished {
-    /// What it did after the warm-up.
-    pub totals: Totals,
     /// How late each datagram was, as far as the conductor has not taken it.
     pub pacing_error: Box<LatencyHistogram>,
     /// When it ended, CLOCK_MONOTONIC.
@@ -99,37 +51,22 @@ pub struct Finished {
     pub pin_held: bool,
 }
 
-/// When a worker's slots come.
-enum Timing {
-    Unlimited,
-    Paced { schedule: Schedule, offset_ns: u64, waiter: Waiter, skip_max: u64 },
-}
-
 /// One sending thread's state, complete before the start.
 pub struct Sender<'a> {
-    counters: &'a Counters,
+    counters: &'a WorkerCounters,
+    /// Those of the two that count now.
+    counting: &'a Counters,
     stop: Stop,
     transmit: Box<dyn Transmit>,
-    timing: Timing,
-    sizes: SizeSequence,
-    /// Next number of each flow.
-    sequences: Vec<u64>,
-    /// The flow whose turn it is.
-    flow: usize,
-    batch: Vec<Datagram>,
-    /// How many datagrams wait in the front of `batch`.
-    pending: usize,
-    datagrams_left: u64,
-    bytes_left: u64,
-    duration_ns: u64,
-    warmup_ns: u64,
-    catch_up_ns: u64,
-    /// How long before its intended time a datagram is handed over.
-    lead_ns: u64,
+    slots: Slots,
     placement: Placement,
-    pacing_error: Recorder,
+    pacing_error: BatchRecorder,
     /// Whether the datagram in front was refused before.
     refused: bool,
+    /// Whether the batch waits inside the transmitter, so that nothing of it can be given up.
+    is_held: bool,
+    /// Time spent waiting for the kernel so far, in nanoseconds.
+    waited_ns: u64,
 }
 
 impl<'a> Sender<'a> {
@@ -141,8 +78,8 @@ impl<'a> Sender<'a> {
         config: &SendConfig,
         worker: crew::Worker,
         origin: Origin,
-        counters: &'a Counters,
-        pacing_error: Recorder,
+        counters: &'a WorkerCounters,
+        pacing_error: BatchRecorder,
         stop: Stop,
     ) -> Result<Self> {
         let flows = config
@@ -152,196 +89,172 @@ impl<'a> Sender<'a> {
             .step_by(worker.of)
             .map(|flow| Flow::open(flow.target, flow.source_port, &config.socket))
             .collect::<Result<Vec<_>>>()?;
-        let sequences = vec![0; flows.len()];
-        let transmit = method::open(config.method, flows, origin, config, worker.index)?;
-        let timing = match &config.load {
-            Load::Unlimited => Timing::Unlimited,
-            Load::Paced(pace) => {
-                let (schedule, offset_ns) = pace.schedule(worker.index, worker.of, config.seed);
-                let skip_max = if pace.poisson { DRAWN_MAX } else { u64::MAX };
-                Timing::Paced { schedule, offset_ns, waiter: Waiter::calibrate(), skip_max }
-            }
-        };
-        let share = |limit: Option<u64>| {
-            let (workers, index) = (worker.of as u64, worker.index as u64);
-            limit.map_or(u64::MAX, |limit| limit / workers + u64::from(index < limit % workers))
-        };
+        let number = flows.len();
+        let transmit = method::open(
+            flows,
+            &TransmitConfig {
+                method: config.method,
+                largest: config.sizes.largest() as usize,
+                batch_size: config.batch_size,
+                socket: &config.socket,
+                origin,
+                worker: worker.index,
+                workers: worker.of,
+            },
+        )?;
         Ok(Self {
             counters,
+            counting: &counters.warmup,
             stop,
-            batch: vec![Datagram::default(); transmit.batch_size()],
+            slots: Slots::new(config, (worker.index, worker.of), number, transmit.batch_size()),
             transmit,
-            timing,
-            sizes: config.sizes.sequence(config.seed.wrapping_add(worker.index as u64)),
-            sequences,
-            flow: 0,
-            pending: 0,
-            datagrams_left: share(config.limit.datagrams),
-            bytes_left: share(config.limit.bytes),
-            duration_ns: config.limit.duration_ns,
-            warmup_ns: config.warmup_ns,
-            catch_up_ns: config.catch_up_ns,
-            lead_ns: config.socket.launch_lead_ns.unwrap_or(0),
             placement: worker.placement,
             pacing_error,
             refused: false,
+            is_held: false,
+            waited_ns: 0,
         })
     }
 
-    /// Sends from `start_ns` on until a limit is reached or the stop flag is raised.
-    pub fn work(mut self, start_ns: u64) -> Finished {
-        let measure_ns = start_ns.saturating_add(self.warmup_ns);
-        Waiter::SPIN.until(start_ns, &self.stop);
-        let warm_cpu_ns = self.run_until(start_ns, measure_ns);
-        let warm_totals = Totals::of(std::slice::from_ref(self.counters));
-        self.pacing_error.begin(measure_ns);
-        self.run_until(start_ns, measure_ns.saturating_add(self.duration_ns));
-        let end_ns = clock::now_ns();
+    /// Sends from the start of `window` on until its end, until a limit is reached or the stop flag is raised.
+    pub fn work(mut self, window: Window) -> Finished {
+        window.wait_for_start(&self.stop);
+        self.slots.begin(window.start_ns);
+        if window.from_ns > window.start_ns {
+            self.send_until(window.from_ns);
+            if !self.is_held && !self.stop.is_raised() {
+                self.slots.give_up(window.from_ns, false);
+            }
+        }
+        let warm_cpu_ns = clock::thread_cpu_ns();
+        self.counting = &self.counters.measured;
+        self.pacing_error.begin(window.from_ns);
+        self.send_until(window.until_ns);
+        let now = clock::now_ns();
+        if now >= window.until_ns {
+            self.send_last(window.until_ns);
+        }
+        self.counting.missed.add(self.slots.give_up(window.until_ns.min(now), self.stop.is_raised()));
         let last = self.transmit.finish();
-        self.count(&last);
+        self.counting.count(&last);
+        if self.slots.are_paced() {
+            self.counting.missed.add(last.unsent);
+        }
         Finished {
-            totals: Totals::of(std::slice::from_ref(self.counters)).since(&warm_totals),
-            end_ns,
+            end_ns: clock::now_ns(),
             cpu_ns: clock::thread_cpu_ns() - warm_cpu_ns,
             pin_held: self.placement.holds(),
             pacing_error: self.pacing_error.finish(),
         }
     }
 
-    /// Sends every slot that is intended before `end_ns`, and gives the thread's CPU time then.
-    fn run_until(&mut self, start_ns: u64, end_ns: u64) -> u64 {
+    /// Sends every slot that is intended before `end_ns`, and returns then even if the kernel takes none.
+    fn send_until(&mut self, end_ns: u64) {
         while !self.stop.is_raised() {
-            let now = match &self.timing {
-                Timing::Unlimited => clock::now_ns(),
-                Timing::Paced { schedule, offset_ns, waiter, .. } => {
-                    let due = start_ns.saturating_add(*offset_ns).saturating_add(schedule.peek());
-                    let wake = if self.pending > 0 { 0 } else { due.min(end_ns) };
-                    waiter.until(wake, &self.stop)
-                }
-            };
+            if self.slots.batch().is_empty() && self.slots.are_used_up() {
+                return;
+            }
+            let now = self.slots.wait(end_ns, &self.stop);
             self.pacing_error.tick(now);
-            self.fill(start_ns, now, end_ns);
-            if self.pending == 0 {
-                if now >= end_ns || self.datagrams_left == 0 || self.bytes_left == 0 {
-                    break;
-                }
-                continue;
+            if now >= end_ns {
+                return;
             }
-            if matches!(self.timing, Timing::Unlimited) && now >= end_ns {
-                break;
+            self.fill(now, end_ns);
+            if !self.slots.batch().is_empty() && self.hand_over(now) {
+                self.wait_for_room(end_ns.saturating_sub(now));
             }
-            self.hand_over(now);
-        }
-        clock::thread_cpu_ns()
-    }
-
-    /// Puts the slots that are due into the batch, behind those that wait. All are of one flow.
-    #[inline]
-    fn fill(&mut self, start_ns: u64, now: u64, end_ns: u64) {
-        while self.pending < self.batch.len() && self.datagrams_left > 0 && self.bytes_left > 0 {
-            let intended_ns = match &mut self.timing {
-                Timing::Unlimited => now,
-                Timing::Paced { schedule, offset_ns, skip_max, .. } => {
-                    let zero = start_ns.saturating_add(*offset_ns);
-                    let mut due = zero.saturating_add(schedule.peek());
-                    if now.saturating_sub(due) > self.catch_up_ns {
-                        let bound = (now - self.catch_up_ns).min(end_ns);
-                        self.counters.missed.add(schedule.skip_until(bound.saturating_sub(zero), *skip_max));
-                        due = zero.saturating_add(schedule.peek());
-                    }
-                    if due > now || due >= end_ns || now.saturating_sub(due) > self.catch_up_ns {
-                        return;
-                    }
-                    schedule.take();
-                    due.saturating_add(self.lead_ns)
-                }
-            };
-            let size = self.sizes.take();
-            self.batch[self.pending] = Datagram { sequence: self.sequences[self.flow], intended_ns, size };
-            self.sequences[self.flow] += 1;
-            self.pending += 1;
-            self.datagrams_left -= 1;
-            self.bytes_left = self.bytes_left.saturating_sub(size.into());
         }
     }
 
-    /// Hands the batch over, counts what was taken, and keeps the rest for the next time.
-    #[inline]
-    fn hand_over(&mut self, now: u64) {
-        let batch = &self.batch[..self.pending];
-        let outcome = self.transmit.transmit(self.flow, batch);
-        self.count(&outcome);
-        if matches!(self.timing, Timing::Paced { .. }) {
-            for datagram in &batch[..outcome.consumed] {
-                self.pacing_error.record((now + self.lead_ns).saturating_sub(datagram.intended_ns));
+    /// Sends what was due before `end_ns`, which has passed: those that are late because this thread was. A link that
+    /// takes nothing is not waited for.
+    fn send_last(&mut self, end_ns: u64) {
+        if !self.slots.are_paced() {
+            return;
+        }
+        let spent = |sender: &Self| clock::thread_cpu_ns() + sender.waited_ns;
+        let until = spent(self) + LAST_SLOTS_NS;
+        while !self.stop.is_raised() {
+            let now = clock::now_ns();
+            self.fill(now, end_ns);
+            let left_ns = until.saturating_sub(spent(self));
+            if self.slots.batch().is_empty() || left_ns == 0 {
+                return;
+            }
+            if self.hand_over(now) {
+                self.wait_for_room(left_ns);
             }
         }
-        if outcome.consumed < self.pending {
-            self.batch.copy_within(outcome.consumed..self.pending, 0);
+    }
+
+    /// Puts due slots into the batch, and gives up those that are too late.
+    #[inline]
+    fn fill(&mut self, now: u64, end_ns: u64) {
+        let expired = if self.is_held { 0 } else { self.slots.expire(now) };
+        let missed = self.slots.fill(now, end_ns) + expired;
+        if missed > 0 {
+            self.counting.missed.add(missed);
         }
-        self.pending -= outcome.consumed;
-        if let Some(returned) = outcome.returned {
-            self.take_back(returned.flow, returned.numbers);
+    }
+
+    /// Hands the batch over, counts what was taken, and keeps the rest for the next time. Says whether that has to wait
+    /// for room.
+    #[inline]
+    fn hand_over(&mut self, now: u64) -> bool {
+        let outcome = self.transmit.transmit(self.slots.flow(), self.slots.batch());
+        self.counting.count(&outcome);
+        if self.slots.are_paced() {
+            for lateness_ns in self.slots.lateness(outcome.consumed, now) {
+                self.pacing_error.record(lateness_ns);
+            }
         }
+        self.slots.done(outcome.consumed, outcome.returned);
+        self.is_held = outcome.is_held;
         match &outcome.error {
-            None => self.refused = false,
-            Some(error) if outcome.consumed == 0 => self.refuse(error),
-            Some(error) => {
+            None => self.refused &= outcome.is_full,
+            Some(_) if outcome.is_held => self.rest(),
+            Some(_) if outcome.consumed == 0 => self.refuse(),
+            Some(_) => {
                 self.refused = false;
-                self.pause_after(error, outcome.sent == 0);
+                if outcome.sent == 0 {
+                    self.rest();
+                }
             }
         }
-        if self.pending == 0 {
-            self.flow = if self.flow + 1 == self.sequences.len() { 0 } else { self.flow + 1 };
-        }
-    }
-
-    /// Counts what became of a batch.
-    #[inline]
-    fn count(&self, outcome: &Outcome) {
-        self.counters.calls.add(outcome.calls);
-        self.counters.datagrams.add(outcome.sent);
-        self.counters.bytes.add(outcome.sent_bytes);
-        if let Some(error) = &outcome.error {
-            self.counters.errors.count(error, outcome.refused);
-        }
+        outcome.is_full
     }
 
     /// The next datagram was refused. The first refusal is tried again at once, since it may be the echo
     /// of an earlier datagram (ECONNREFUSED); then the datagram is given up and its number used again.
     #[cold]
-    fn refuse(&mut self, error: &io::Error) {
+    fn refuse(&mut self) {
         if !self.refused {
             self.refused = true;
             return;
         }
         self.refused = false;
-        if self.pending > 0 {
-            self.batch.copy_within(1..self.pending, 0);
-            self.pending -= 1;
-            self.take_back(self.flow, 1);
-        }
-        self.pause_after(error, true);
+        self.slots.drop_first();
+        self.rest();
     }
 
-    /// So many numbers of a flow were given to datagrams that will never be sent: those that wait and
-    /// those to come move up.
+    /// Waits until the kernel has room for the next datagram, `most_ns` nanoseconds at most.
     #[cold]
-    fn take_back(&mut self, flow: usize, numbers: u64) {
-        self.sequences[flow] -= numbers;
-        if flow == self.flow {
-            for datagram in &mut self.batch[..self.pending] {
-                datagram.sequence -= numbers;
-            }
+    fn wait_for_room(&mut self, most_ns: u64) {
+        let begun_ns = clock::now_ns();
+        let has_room = self.transmit.wait_for_room(self.slots.flow(), most_ns.min(ROOM_NS));
+        let waited_ns = clock::now_ns() - begun_ns;
+        if !has_room && waited_ns >= ROOM_NS {
+            self.counting.count_no_room();
         }
+        self.waited_ns += waited_ns;
     }
 
-    /// Rests after an error when nothing was sent, unless the kernel has waited already.
+    /// Rests after an error when nothing was sent.
     #[cold]
-    fn pause_after(&self, error: &io::Error, nothing_sent: bool) {
-        if nothing_sent && error.raw_os_error() != Some(libc::EAGAIN) {
-            // The wait is short, and a stop during it is seen right after.
-            let _ = clock::sleep_until_ns(clock::now_ns() + RETRY_NS);
-        }
+    fn rest(&mut self) {
+        // The wait is short, and a stop during it is seen right after.
+        let begun_ns = clock::now_ns();
+        let _: io::Result<()> = clock::sleep_until_ns(begun_ns + RETRY_NS);
+        self.waited_ns += clock::now_ns() - begun_ns;
     }
 }

@@ -32,6 +32,10 @@ pub struct SinkConfig {
     pub batch_size: usize,
     /// Receive buffer of each socket as granted, in bytes that can be used: half of what the kernel tells.
     pub buffer_bytes: u64,
+    /// The number that counting of every flow begins with; `null` for the first one that arrives.
+    pub expect_from: Option<u64>,
+    /// Whether what arrived before the start is thrown away: under `--controlled` and `--start-at`.
+    pub discards_backlog: bool,
     /// Flows that can be told apart, per worker.
     pub flows_max: usize,
     /// CPUs of the workers, one each with a socket of its own; empty for a single worker that is not pinned.
@@ -44,7 +48,7 @@ impl SinkConfig {
     /// Placements of the workers.
     #[must_use]
     pub fn placements(&self) -> Vec<Placement> {
-        crate::args::placements(&self.cpus, self.policy)
+        Placement::each(&self.cpus, self.policy)
     }
 }
 

@@ -1,22 +1,24 @@
 //! One-way delay and its variation, where sender and receiver read one clock.
 
-use std::{fmt, path::Path};
+use std::fmt;
 
 use meter::{
-    Result, clock,
+    clock,
     histogram::{LatencyHistogram, LatencySummary},
+    relay::Recording,
+    runtime::Recorder,
     units,
 };
 use serde::Serialize;
 
 use crate::{
-    latency_log::{Collector, Recorder},
+    latency_log::Repeats,
     payload::{self, Origin},
     sink::flows::FlowState,
 };
 
-/// Tag of the one-way delay in a histogram log.
-const HLOG_TAG: &str = "one_way_delay";
+/// Tag of the one-way delay in a histogram log; its variation is in none.
+pub const HLOG_TAGS: &[&str] = &["one_way_delay"];
 
 /// How the delay varies (RFC 5481): both forms are of the datagrams that arrived, duplicates left out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,22 +44,76 @@ impl fmt::Display for DelayVariation {
     }
 }
 
+/// What is recorded of the delays.
+#[derive(Debug)]
+pub struct Delays {
+    one_way: LatencyHistogram,
+    inter_packet: LatencyHistogram,
+}
+
+impl Delays {
+    /// None yet, memory touched.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { one_way: LatencyHistogram::new(), inter_packet: LatencyHistogram::new() }
+    }
+
+    /// The delay and its variation; `None` when none was recorded.
+    #[must_use]
+    pub fn summaries(&self) -> Option<(LatencySummary, DelayVariation)> {
+        let one_way = self.one_way.summary()?;
+        let packet = above_minimum(&one_way);
+        Some((one_way, DelayVariation { packet, inter_packet: self.inter_packet.summary() }))
+    }
+}
+
+impl Recording for Delays {
+    fn merge(&mut self, other: &Self) {
+        self.one_way.merge(&other.one_way);
+        self.inter_packet.merge(&other.inter_packet);
+    }
+
+    fn reset(&mut self) {
+        self.one_way.reset();
+        self.inter_packet.reset();
+    }
+
+    fn histograms(&self) -> Vec<&LatencyHistogram> {
+        vec![&self.one_way, &self.inter_packet]
+    }
+}
+
 /// One worker's view of the delays.
 pub struct DelayMeter {
     local_clock: u32,
     /// CLOCK_REALTIME less CLOCK_MONOTONIC: the kernel stamps datagrams with the one, senders with the other.
     wall_ahead_ns: u64,
-    delay: Recorder,
-    inter_packet: Recorder,
+    recorder: Recorder<Delays>,
+    one_way: Repeats,
+    inter_packet: Repeats,
     /// Datagrams whose sender reads another clock.
     pub other_clock: u64,
 }
 
 impl DelayMeter {
-    /// Begins anew at `start_ns`.
-    pub fn begin(&mut self, start_ns: u64) {
-        self.delay.begin(start_ns);
-        self.inter_packet.begin(start_ns);
+    /// Records into `recorder`.
+    #[must_use]
+    pub fn new(recorder: Recorder<Delays>) -> Self {
+        Self {
+            local_clock: payload::local_clock(),
+            wall_ahead_ns: 0,
+            recorder,
+            one_way: Repeats::default(),
+            inter_packet: Repeats::default(),
+            other_clock: 0,
+        }
+    }
+
+    /// The measured time begins at `from_ns`.
+    pub fn begin(&mut self, from_ns: u64) {
+        self.one_way.reset();
+        self.inter_packet.reset();
+        self.recorder.begin(from_ns);
         self.other_clock = 0;
     }
 
@@ -65,8 +121,8 @@ impl DelayMeter {
     #[inline]
     pub fn tick(&mut self, now_ns: u64) {
         self.wall_ahead_ns = clock::wall_ns().wrapping_sub(clock::now_ns());
-        self.delay.tick(now_ns);
-        self.inter_packet.tick(now_ns);
+        self.settle();
+        self.recorder.tick(now_ns);
     }
 
     /// Takes a datagram that the kernel stamped at `received_wall_ns`.
@@ -85,91 +141,27 @@ impl DelayMeter {
         }
         let received_ns = received_wall_ns.wrapping_sub(self.wall_ahead_ns);
         let delay_ns = received_ns.saturating_sub(intended_ns);
-        self.delay.record(delay_ns);
+        let delays = &mut *self.recorder.active;
+        self.one_way.record(delay_ns, &mut delays.one_way);
         if let Some((before, before_ns)) = flow.latest
             && before.wrapping_add(1) == sequence
         {
-            self.inter_packet.record(delay_ns.abs_diff(before_ns));
+            self.inter_packet.record(delay_ns.abs_diff(before_ns), &mut delays.inter_packet);
         }
         flow.latest = Some((sequence, delay_ns));
     }
 
     /// What was not given to the conductor.
     #[must_use]
-    pub fn finish(self) -> FinishedDelays {
-        FinishedDelays {
-            delay: self.delay.finish(),
-            inter_packet: self.inter_packet.finish(),
-            other_clock: self.other_clock,
-        }
-    }
-}
-
-/// What a worker leaves behind.
-pub struct FinishedDelays {
-    delay: Box<LatencyHistogram>,
-    inter_packet: Box<LatencyHistogram>,
-    /// Datagrams whose sender reads another clock.
-    pub other_clock: u64,
-}
-
-/// The conductor's view.
-pub struct DelayCollector {
-    delay: Collector,
-    inter_packet: Collector,
-}
-
-/// Both ends, for `workers` of them.
-///
-/// # Errors
-/// When the histogram log can't be created.
-pub fn meters(
-    hlog: Option<&Path>,
-    interval_ns: Option<u64>,
-    workers: usize,
-) -> Result<(Vec<DelayMeter>, DelayCollector)> {
-    let (delays, delay) = Collector::new(HLOG_TAG, hlog, interval_ns, workers)?;
-    let (variations, inter_packet) = Collector::new("", None, None, workers)?;
-    let local_clock = payload::local_clock();
-    let meters = delays.into_iter().zip(variations).map(|(delay, inter_packet)| DelayMeter {
-        local_clock,
-        wall_ahead_ns: 0,
-        delay,
-        inter_packet,
-        other_clock: 0,
-    });
-    Ok((meters.collect(), DelayCollector { delay, inter_packet }))
-}
-
-impl DelayCollector {
-    /// The measurement begins at `start_ns`.
-    pub fn begin(&mut self, start_ns: u64) {
-        self.delay.begin(start_ns);
+    pub fn finish(mut self) -> Box<Delays> {
+        self.settle();
+        self.recorder.finish()
     }
 
-    /// An interval has ended at `end_ns`.
-    ///
-    /// # Errors
-    /// When the log can't be written.
-    pub fn edge(&mut self, end_ns: u64) -> Result<()> {
-        self.delay.edge(end_ns)
-    }
-
-    /// All workers have ended by `end_ns`; gives the delay and its variation, if any was measured.
-    ///
-    /// # Errors
-    /// When the log can't be written.
-    pub fn finish(
-        self,
-        finished: &[&FinishedDelays],
-        end_ns: u64,
-    ) -> Result<(Option<LatencySummary>, Option<DelayVariation>)> {
-        let delay = self.delay.finish(finished.iter().map(|worker| &*worker.delay), end_ns)?.summary();
-        let inter_packet =
-            self.inter_packet.finish(finished.iter().map(|worker| &*worker.inter_packet), end_ns)?.summary();
-        let variation =
-            delay.as_ref().map(|delay| DelayVariation { packet: above_minimum(delay), inter_packet });
-        Ok((delay, variation))
+    #[inline]
+    fn settle(&mut self) {
+        self.one_way.settle(&mut self.recorder.active.one_way);
+        self.inter_packet.settle(&mut self.recorder.active.inter_packet);
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::sink::{incoming::Source, tracker::Tracker};
 
 /// One flow: a source address and port.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct FlowState {
     source: Source,
     /// The sender's run, known from the first datagram with room for it.
@@ -15,13 +15,18 @@ pub struct FlowState {
 }
 
 impl FlowState {
+    fn new(expected: Option<u64>) -> Self {
+        Self { source: Source::default(), run: None, tracker: Tracker::new(expected), latest: None }
+    }
+
     /// Takes notice of the run that a datagram says it belongs to: another one than before has taken
     /// over the port, and its numbers begin anew.
     #[inline]
     pub fn note_run(&mut self, run: u16) {
         if self.run != Some(run) {
             if self.run.is_some() {
-                (self.tracker, self.latest) = (Tracker::default(), None);
+                self.tracker.restart();
+                self.latest = None;
             }
             self.run = Some(run);
         }
@@ -39,12 +44,12 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// Room for `capacity` flows, at least one, faulted in.
+    /// Room for `capacity` flows, at least one, faulted in; with `expected`, the numbers of each are counted from there on.
     #[must_use]
-    pub fn new(capacity: usize) -> Self {
+    pub fn new(capacity: usize, expected: Option<u64>) -> Self {
         let capacity = capacity.max(1);
         let slots = vec![0; (capacity * 2).next_power_of_two()];
-        Self { states: vec![FlowState::default(); capacity], used: 0, slots, latest: 0 }
+        Self { states: vec![FlowState::new(expected); capacity], used: 0, slots, latest: 0 }
     }
 
     /// The state of a flow, new if need be; `None` when the table is full.
@@ -60,6 +65,11 @@ impl Flows {
     #[must_use]
     pub fn known(&self) -> &[FlowState] {
         &self.states[..self.used]
+    }
+
+    /// The measured time begins: what any flow has skipped before is counted no longer.
+    pub fn forget_skips(&mut self) {
+        self.states[..self.used].iter_mut().for_each(|flow| flow.tracker.forget_skips());
     }
 
     fn find(&mut self, source: &Source) -> Option<usize> {
@@ -107,7 +117,7 @@ mod tests {
 
     #[test]
     fn flows_are_kept_apart_until_the_table_is_full() {
-        let mut flows = Flows::new(100);
+        let mut flows = Flows::new(100, None);
         for round in 0..3 {
             for number in 0..100 {
                 flows.entry(&source(number)).unwrap().latest = Some((number.into(), round));
@@ -123,7 +133,7 @@ mod tests {
 
     #[test]
     fn another_run_on_the_same_port_begins_anew() {
-        let mut flows = Flows::new(1);
+        let mut flows = Flows::new(1, None);
         let flow = flows.entry(&source(1)).unwrap();
         flow.tracker.note(0);
         flow.note_run(1);

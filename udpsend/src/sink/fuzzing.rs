@@ -1,12 +1,15 @@
 //! What anyone can send to a sink, as one function: for the fuzz target and for the property test.
 
+use meter::runtime::recorders;
+
 use crate::{
     payload::{self, FILLER, HEADER_BYTES, Origin, Parsed},
     sink::{
-        control, delay,
+        batch::Batch,
+        control,
+        delay::{DelayMeter, Delays},
         flows::Flows,
         incoming::{Message, Source},
-        worker::Batch,
     },
 };
 
@@ -58,17 +61,17 @@ pub fn receive(data: &[u8]) {
     if with_delays % 2 == 0 {
         return take_all(data, None);
     }
-    let Ok((mut delays, collector)) = delay::meters(None, None, 1) else {
-        return;
-    };
-    take_all(data, delays.first_mut());
-    let finished: Vec<_> = delays.into_iter().map(delay::DelayMeter::finish).collect();
-    let summary = collector.finish(&finished.iter().collect::<Vec<_>>(), 1);
-    assert!(summary.is_ok(), "nothing was written");
+    let (recorders, _) = recorders(1, None, Delays::none);
+    for recorder in recorders {
+        let mut delays = DelayMeter::new(recorder);
+        take_all(data, Some(&mut delays));
+        let (finished, packets) = (delays.finish().summaries(), data.len() as u64);
+        assert!(finished.is_none_or(|(delay, _)| delay.count <= packets), "more delays than datagrams");
+    }
 }
 
-fn take_all(mut data: &[u8], mut delays: Option<&mut delay::DelayMeter>) {
-    let mut flows = Flows::new(FLOWS);
+fn take_all(mut data: &[u8], mut delays: Option<&mut DelayMeter>) {
+    let mut flows = Flows::new(FLOWS, None);
     while let Some((head, rest)) = data.split_first_chunk::<4>() {
         let [source, control_len, low, high] = *head;
         let (control, rest) = rest.split_at(usize::from(control_len).min(rest.len()));
@@ -82,16 +85,15 @@ fn take_all(mut data: &[u8], mut delays: Option<&mut delay::DelayMeter>) {
     }
 }
 
-fn take(message: &Message<'_>, flows: &mut Flows, delays: Option<&mut delay::DelayMeter>) {
-    let stride = message.ancillary.stride.map_or(message.payload.len(), |stride| stride as usize).max(1);
+fn take(message: &Message<'_>, flows: &mut Flows, delays: Option<&mut DelayMeter>) {
     let mut batch = Batch::default();
     batch.take(message, flows, delays);
-    let datagrams = message.payload.chunks(stride).count().max(1) as u64;
-    assert_eq!(batch.delivered + batch.foreign, datagrams, "each datagram is one or the other");
+    assert_eq!(batch.delivered + batch.foreign, message.datagrams(), "each datagram is one or the other");
     assert!(batch.bytes <= message.payload.len() as u64, "more bytes than there were");
     let apart = batch.reordered + batch.duplicated + batch.unnumbered + batch.untracked;
     assert!(apart <= batch.delivered, "a datagram is one of these at most");
-    message.payload.chunks(stride).for_each(reads_back);
+    assert!(batch.found <= batch.reordered, "what is found again came late");
+    message.payload.chunks(message.stride()).for_each(reads_back);
 }
 
 /// What was read from a header makes the same header again.

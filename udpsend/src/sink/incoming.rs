@@ -43,6 +43,19 @@ pub struct Message<'a> {
     pub ancillary: Ancillary,
 }
 
+impl Message<'_> {
+    /// Size of its datagrams, but for the last one, which may be smaller; at least 1.
+    #[inline]
+    pub fn stride(&self) -> usize {
+        self.ancillary.stride.map_or(self.payload.len(), |stride| stride as usize).max(1)
+    }
+
+    /// How many datagrams it holds.
+    pub fn datagrams(&self) -> u64 {
+        self.payload.len().div_ceil(self.stride()).max(1) as u64
+    }
+}
+
 impl Incoming {
     /// `slots` messages, each as large as a message can be.
     pub fn new(slots: usize) -> Self {
@@ -56,14 +69,17 @@ impl Incoming {
                 iov_len: SLOT_BYTES,
             })
             .collect();
+        // Pointers of the vectors themselves: those made from references would end with the next use of a vector.
+        let (first_iovec, first_source) = (iovecs.as_mut_ptr(), sources.as_mut_ptr());
+        let first_control = controls.as_mut_ptr();
         let headers = (0..slots)
             .map(|slot| {
                 // SAFETY: mmsghdr is plain data for which all-zero bytes are valid.
                 let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-                header.msg_hdr.msg_iov = &raw mut iovecs[slot];
+                header.msg_hdr.msg_iov = first_iovec.wrapping_add(slot);
                 header.msg_hdr.msg_iovlen = 1;
-                header.msg_hdr.msg_name = (&raw mut sources[slot]).cast();
-                header.msg_hdr.msg_control = (&raw mut controls[slot]).cast();
+                header.msg_hdr.msg_name = first_source.wrapping_add(slot).cast();
+                header.msg_hdr.msg_control = first_control.wrapping_add(slot).cast();
                 header
             })
             .collect();

@@ -46,25 +46,44 @@ impl fmt::Display for SinkSample {
     }
 }
 
+/// The range of some numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Numbers {
+    /// The lowest.
+    pub lowest: u64,
+    /// The highest.
+    pub highest: u64,
+}
+
 /// What arrived in the whole measurement.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SinkSummary {
-    /// From the first datagram to the last, in seconds; `null` when none arrived.
-    pub elapsed_s: Option<f64>,
+    /// The measured time, in seconds: from the start, warm-up left out, to the end of the run.
+    pub elapsed_s: f64,
     /// Datagrams that arrived, duplicates included.
     pub delivered_datagrams: u64,
     /// Bytes of their payloads.
     pub delivered_bytes: u64,
-    /// Datagrams per second; `null` when fewer than two arrived.
-    pub delivered_pps: Option<f64>,
-    /// Payload bits per second (RFC 2647 §3.17); `null` when fewer than two arrived.
-    pub goodput_bps: Option<f64>,
-    /// Numbers missing below the highest one of each flow, for whatever reason. What is missing behind
+    /// Datagrams per second of the measured time.
+    pub delivered_pps: f64,
+    /// Payload bits per second of the measured time (RFC 2647 §3.17).
+    pub goodput_bps: f64,
+    /// From the first datagram to the last, in seconds; `null` when none arrived.
+    pub arrival_span_s: Option<f64>,
+    /// Datagrams per second of that span, those of the first read left out: how fast they came while they came. A
+    /// burst alone has the rate of its own datagrams. `null` when all came at once.
+    pub arrival_pps: Option<f64>,
+    /// Numbers missing between the first and the highest one of each flow, for whatever reason. What is missing behind
     /// the last one that arrived can't be known here: compare with the sender's count.
     pub lost_datagrams: u64,
-    /// Dropped by the kernel because a socket's buffer was full, as it counts them (SO_RXQ_OVFL):
-    /// part of what is lost. `null` where the kernel does not tell.
+    /// The numbers that counting began with, over all flows: the first to arrive of each, or the one of
+    /// `--expect-from`; `null` when no number arrived.
+    pub first_numbers: Option<Numbers>,
+    /// Dropped by the kernel because a socket's buffer was full, as it counts them (SO_RXQ_OVFL): messages of
+    /// whatever kind, also behind the last one that arrived, so that it may be more than what is lost. `null` where
+    /// the kernel does not tell.
     pub dropped_at_socket: Option<u64>,
     /// Arrived behind a higher number (RFC 4737 §3), duplicates left out.
     pub reordered_datagrams: u64,
@@ -74,7 +93,9 @@ pub struct SinkSummary {
     pub unnumbered_datagrams: u64,
     /// Arrived from something that is not this program; not counted as delivered.
     pub foreign_datagrams: u64,
-    /// Flows seen.
+    /// Arrived before the start of a run under `--controlled` or `--start-at`, and thrown away.
+    pub discarded_datagrams: u64,
+    /// Flows with numbers that were seen.
     pub flows: u64,
     /// Mean number of datagrams that one system call gave; `null` when there was none.
     pub datagrams_per_syscall: Option<f64>,
@@ -96,20 +117,31 @@ pub struct SinkSummary {
 
 impl fmt::Display for SinkSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(elapsed_s) = self.elapsed_s else {
-            return f.write_str("nothing arrived");
-        };
-        write!(f, "delivered {} datagrams in {elapsed_s:.3} s", self.delivered_datagrams)?;
-        if let (Some(pps), Some(bps)) = (self.delivered_pps, self.goodput_bps) {
-            write!(f, ": {}, {}", units::si(pps, "packets/s"), units::si(bps, "bit/s"))?;
+        if self.delivered_datagrams == 0 {
+            write!(f, "nothing arrived in {:.3} s", self.elapsed_s)?;
+        } else {
+            write!(
+                f,
+                "delivered {} datagrams in {:.3} s: {}, {}",
+                self.delivered_datagrams,
+                self.elapsed_s,
+                units::si(self.delivered_pps, "packets/s"),
+                units::si(self.goodput_bps, "bit/s")
+            )?;
+        }
+        if let (Some(span_s), Some(pps)) = (self.arrival_span_s, self.arrival_pps) {
+            write!(f, "\nfrom the first arrival to the last {span_s:.3} s: {}", units::si(pps, "packets/s"))?;
         }
         write!(f, "\nlost {}", self.lost_datagrams)?;
-        if let Some(dropped) = self.dropped_at_socket {
-            write!(f, " ({dropped} of them dropped at the socket)")?;
-        }
         write!(f, ", reordered {}, duplicated {}", self.reordered_datagrams, self.duplicated_datagrams)?;
-        if self.foreign_datagrams > 0 {
-            write!(f, ", {} foreign datagrams left out", self.foreign_datagrams)?;
+        for (count, what) in [
+            (self.dropped_at_socket.unwrap_or(0), "messages dropped at the socket"),
+            (self.unnumbered_datagrams, "without a number"),
+            (self.foreign_datagrams, "foreign datagrams left out"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
         }
         if let (Some(batch), Some(cpu_ns)) = (self.datagrams_per_syscall, self.cpu_ns_per_datagram) {
             write!(f, "\n{batch:.1} datagrams per system call, {cpu_ns:.0} ns of CPU time each")?;

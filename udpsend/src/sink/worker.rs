@@ -1,24 +1,19 @@
 //! One receiving thread: reads batches and follows the numbers of every flow.
 
-use std::{
-    io,
-    net::UdpSocket,
-    os::fd::AsFd,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::{io, net::UdpSocket, os::fd::AsFd, sync::atomic::Ordering::Relaxed};
 
-use meter::{clock, control::Stop, counter::Counter, crew, placement::Placement};
+use meter::{clock, control::Stop, crew, placement::Placement, runtime::Window};
 
 use crate::{
-    errors::{ErrorCounters, ErrorTotals},
-    payload::{self, Parsed},
     sink::{
+        batch::Batch,
         config::SinkConfig,
-        delay::{DelayMeter, FinishedDelays},
+        counters::Counters,
+        delay::{DelayMeter, Delays},
         flows::Flows,
-        incoming::{Incoming, Message},
-        tracker::Arrival,
+        incoming::Incoming,
     },
+    sys,
 };
 
 /// How long the sink naps when its socket is empty, in nanoseconds, and how often in a row before it
@@ -26,141 +21,69 @@ use crate::{
 /// the datagram; naps collect a batch, as interrupt coalescing does.
 const NAP_NS: u64 = 50_000;
 const NAPS: u32 = 4;
-/// How long the sink goes on reading after its end, in nanoseconds: as a flood may never be empty.
+/// How long the sink goes on reading after its end, in nanoseconds of its own CPU time: as a flood may never be empty.
 const DRAIN_NS: u64 = 10_000_000;
+/// How long it reads what had arrived before its start, in nanoseconds of its own CPU time.
+const DISCARD_NS: u64 = 50_000_000;
 
-/// What a worker has seen so far; the conductor reads along.
+/// One worker's counters: the measured time's, which the conductor reads, and the warm-up's, which nobody does.
 #[derive(Debug, Default)]
-pub struct Counters {
-    pub delivered: Counter,
-    pub bytes: Counter,
-    /// Numbers skipped when a higher one came.
-    pub skipped: Counter,
-    pub reordered: Counter,
-    pub duplicated: Counter,
-    pub unnumbered: Counter,
-    pub foreign: Counter,
-    /// Datagrams of flows that the table has no room for.
-    pub untracked: Counter,
-    pub calls: Counter,
-    /// Drops at the socket, as SO_RXQ_OVFL and at last SO_MEMINFO tell them.
-    pub dropped: Counter,
-    pub errors: ErrorCounters,
-    /// When the latest datagram came, CLOCK_MONOTONIC in nanoseconds; 0 for never.
-    pub latest_ns: AtomicU64,
+pub struct WorkerCounters {
+    warmup: Counters,
+    /// Of the measured time.
+    pub measured: Counters,
 }
 
-/// The counters of all workers, added up.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Totals {
-    pub delivered: u64,
-    pub bytes: u64,
-    pub skipped: u64,
-    pub reordered: u64,
-    pub duplicated: u64,
-    pub unnumbered: u64,
-    pub foreign: u64,
-    pub untracked: u64,
-    pub calls: u64,
-    pub dropped: u64,
-    pub errors: ErrorTotals,
-}
-
-impl Totals {
-    /// The sum over `counters`.
-    pub fn of(counters: &[Counters]) -> Self {
-        let mut totals = Self::default();
-        for worker in counters {
-            totals.delivered += worker.delivered.value();
-            totals.bytes += worker.bytes.value();
-            totals.skipped = totals.skipped.saturating_add(worker.skipped.value());
-            totals.reordered += worker.reordered.value();
-            totals.duplicated += worker.duplicated.value();
-            totals.unnumbered += worker.unnumbered.value();
-            totals.foreign += worker.foreign.value();
-            totals.untracked += worker.untracked.value();
-            totals.calls += worker.calls.value();
-            totals.dropped += worker.dropped.value();
-            totals.errors.add(&worker.errors);
-        }
-        totals
-    }
-
-    /// What came since `before`.
-    pub fn since(&self, before: &Self) -> Self {
-        Self {
-            delivered: self.delivered - before.delivered,
-            bytes: self.bytes - before.bytes,
-            skipped: self.skipped.saturating_sub(before.skipped),
-            reordered: self.reordered - before.reordered,
-            duplicated: self.duplicated - before.duplicated,
-            unnumbered: self.unnumbered - before.unnumbered,
-            foreign: self.foreign - before.foreign,
-            untracked: self.untracked - before.untracked,
-            calls: self.calls - before.calls,
-            dropped: self.dropped - before.dropped,
-            errors: self.errors.since(&before.errors),
-        }
-    }
-
-    /// Adds another sum.
-    pub fn merge(&mut self, other: &Self) {
-        self.delivered += other.delivered;
-        self.bytes += other.bytes;
-        self.skipped = self.skipped.saturating_add(other.skipped);
-        self.reordered += other.reordered;
-        self.duplicated += other.duplicated;
-        self.unnumbered += other.unnumbered;
-        self.foreign += other.foreign;
-        self.untracked += other.untracked;
-        self.calls += other.calls;
-        self.dropped += other.dropped;
-        self.errors.merge(&other.errors);
-    }
-
-    /// Numbers that are missing, less those that came late after all. Whoever makes up numbers can make
-    /// any number of them missing: the sum saturates.
-    pub fn lost(&self) -> i64 {
-        i64::try_from(self.skipped).unwrap_or(i64::MAX).saturating_sub_unsigned(self.reordered)
-    }
+/// When datagrams arrived, CLOCK_MONOTONIC in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// When the first batch was read.
+    pub first_ns: u64,
+    /// How many datagrams it had.
+    pub first_datagrams: u64,
+    /// When the latest batch was read.
+    pub last_ns: u64,
 }
 
 /// What a worker leaves behind.
 pub struct Finished {
-    /// What it saw after the warm-up.
-    pub totals: Totals,
-    /// When the first and the latest datagram after the warm-up came, CLOCK_MONOTONIC.
-    pub span_ns: Option<(u64, u64)>,
+    /// When datagrams arrived after the warm-up; `None` when none did.
+    pub span: Option<Span>,
+    /// When it ended, CLOCK_MONOTONIC.
+    pub end_ns: u64,
     /// CPU time that its thread used after the warm-up, in nanoseconds.
     pub cpu_ns: u64,
     /// Whether it was still pinned as asked.
     pub pin_held: bool,
-    /// Flows seen.
-    pub flows: u64,
-    /// Flows that were joined too late to judge their begin.
-    pub joined_late: u64,
+    /// The number with which counting began, of each flow.
+    pub first_numbers: Vec<u64>,
+    /// Datagrams that had arrived before the start and were thrown away.
+    pub discarded: u64,
     /// Whether the kernel tells drops at the socket.
     pub knows_drops: bool,
-    /// Delays, where they were asked for.
-    pub delays: Option<FinishedDelays>,
+    /// Delays, as far as the conductor has not taken them.
+    pub delays: Option<Box<Delays>>,
+    /// Datagrams whose sender reads another clock.
+    pub other_clock: u64,
 }
 
 /// One receiving thread's state, complete before the start.
 pub struct Receiver<'a> {
-    counters: &'a Counters,
+    counters: &'a WorkerCounters,
+    /// Those of the two that count now.
+    counting: &'a Counters,
     /// Those of all workers: a sink is idle when none of them receives.
-    all: &'a [Counters],
+    all: &'a [WorkerCounters],
     stop: Stop,
     socket: UdpSocket,
     incoming: Incoming,
     flows: Flows,
     delays: Option<DelayMeter>,
     dropped_seen: u32,
-    duration_ns: u64,
-    warmup_ns: u64,
+    discards_backlog: bool,
     idle_ns: u64,
     placement: Placement,
-    span_ns: Option<(u64, u64)>,
+    span: Option<Span>,
 }
 
 impl<'a> Receiver<'a> {
@@ -170,54 +93,101 @@ impl<'a> Receiver<'a> {
         worker: crew::Worker,
         socket: UdpSocket,
         delays: Option<DelayMeter>,
-        all: &'a [Counters],
+        all: &'a [WorkerCounters],
         stop: Stop,
     ) -> Self {
+        let counters = &all[worker.index];
         Self {
-            counters: &all[worker.index],
+            counters,
+            counting: &counters.warmup,
             all,
             stop,
-            dropped_seen: crate::sys::socket_drops(socket.as_fd()).unwrap_or(0),
+            dropped_seen: sys::socket_drops(socket.as_fd()).unwrap_or(0),
             socket,
             incoming: Incoming::new(config.batch_size),
-            flows: Flows::new(config.flows_max),
+            flows: Flows::new(config.flows_max, config.expect_from),
             delays,
-            duration_ns: config.duration_ns,
-            warmup_ns: config.warmup_ns,
+            discards_backlog: config.discards_backlog,
             idle_ns: config.idle_ns.unwrap_or(u64::MAX),
             placement: worker.placement,
-            span_ns: None,
+            span: None,
         }
     }
 
-    /// Receives from `start_ns` on until the time is over, nothing comes any more, or the stop flag is raised.
-    pub fn work(mut self, start_ns: u64) -> Finished {
-        let measure_ns = start_ns.saturating_add(self.warmup_ns);
-        let warm_cpu_ns = self.run_until(measure_ns);
-        let warm_totals = Totals::of(std::slice::from_ref(self.counters));
-        self.span_ns = None;
-        if let Some(delays) = &mut self.delays {
-            delays.begin(measure_ns);
+    /// Receives from the start of `window` on until its end, until nothing comes any more, or the stop flag is raised.
+    pub fn work(mut self, window: Window) -> Finished {
+        window.wait_for_start(&self.stop);
+        if window.from_ns <= window.start_ns {
+            self.begin(window.from_ns);
         }
-        self.run_until(measure_ns.saturating_add(self.duration_ns));
+        let discarded = if self.discards_backlog { self.discard_backlog(window.start_ns) } else { 0 };
+        if window.from_ns > window.start_ns {
+            self.receive_until(window.from_ns);
+            self.begin(window.from_ns);
+        }
+        let warm_cpu_ns = clock::thread_cpu_ns();
+        self.receive_until(window.until_ns);
+        let end_ns = clock::now_ns();
         self.drain();
-        let last_drops = crate::sys::socket_drops(self.socket.as_fd()).ok();
+        let last_drops = sys::socket_drops(self.socket.as_fd()).ok();
         if let Some(drops) = last_drops {
             self.note_drops(drops);
         }
+        let first_numbers = self.flows.known().iter().filter_map(|flow| flow.tracker.first());
         Finished {
-            totals: Totals::of(std::slice::from_ref(self.counters)).since(&warm_totals),
-            span_ns: self.span_ns,
+            span: self.span,
+            end_ns,
             cpu_ns: clock::thread_cpu_ns() - warm_cpu_ns,
             pin_held: self.placement.holds(),
-            flows: self.flows.known().len() as u64,
-            joined_late: self.flows.known().iter().filter(|flow| flow.tracker.joined_late()).count() as u64,
+            first_numbers: first_numbers.collect(),
+            discarded,
             knows_drops: last_drops.is_some(),
+            other_clock: self.delays.as_ref().map_or(0, |delays| delays.other_clock),
             delays: self.delays.map(DelayMeter::finish),
         }
     }
 
-    fn run_until(&mut self, end_ns: u64) -> u64 {
+    /// The measured time begins at `from_ns`.
+    fn begin(&mut self, from_ns: u64) {
+        self.counting = &self.counters.measured;
+        self.span = None;
+        self.flows.forget_skips();
+        if let Some(delays) = &mut self.delays {
+            delays.begin(from_ns);
+        }
+    }
+
+    /// Throws away what had arrived before `start_ns`, with the drops until then, and says how many datagrams those were.
+    /// Without receive timestamps it is all that lies there.
+    fn discard_backlog(&mut self, start_ns: u64) -> u64 {
+        let wall_ahead_ns = clock::wall_ns().wrapping_sub(clock::now_ns());
+        let start_wall_ns = start_ns.wrapping_add(wall_ahead_ns);
+        let mut discarded = 0;
+        self.dropped_seen = sys::socket_drops(self.socket.as_fd()).unwrap_or(self.dropped_seen);
+        let until = clock::thread_cpu_ns() + DISCARD_NS;
+        while clock::thread_cpu_ns() < until && !self.stop.is_raised() {
+            match self.incoming.receive(self.socket.as_fd(), false) {
+                Ok(messages) => {
+                    let arrived_before = |slot: &usize| {
+                        let received = self.incoming.message(*slot).ancillary.received_wall_ns;
+                        received.is_none_or(|received| received < start_wall_ns)
+                    };
+                    let backlog = (0..messages).take_while(arrived_before).count();
+                    discarded += (0..backlog).map(|slot| self.incoming.message(slot).datagrams()).sum::<u64>();
+                    if backlog < messages {
+                        self.take(backlog..messages, clock::now_ns());
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => self.counting.errors.count(&error, 1),
+            }
+        }
+        discarded
+    }
+
+    fn receive_until(&mut self, end_ns: u64) {
         let mut naps = NAPS;
         let mut now = clock::now_ns();
         while now < end_ns && !self.stop.is_raised() {
@@ -226,24 +196,32 @@ impl<'a> Receiver<'a> {
             match received {
                 Ok(messages) => {
                     naps = 0;
-                    self.take(messages, now);
+                    self.take(0..messages, now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && naps < NAPS => {
                     naps += 1;
                     let _ = clock::sleep_until_ns(now + NAP_NS);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let latest_ns = self.all.iter().map(|worker| worker.latest_ns.load(Relaxed)).max();
-                    if latest_ns.is_some_and(|latest| latest > 0 && now.saturating_sub(latest) > self.idle_ns)
-                    {
+                    if self.has_been_idle(now) {
                         break;
+                    }
+                    if let Some(delays) = &mut self.delays {
+                        delays.tick(now);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => self.counters.errors.count(&error, 1),
+                Err(error) => self.counting.errors.count(&error, 1),
             }
         }
-        clock::thread_cpu_ns()
+    }
+
+    /// Whether nothing has come to any worker for as long as `--idle` says, after something had.
+    fn has_been_idle(&self, now: u64) -> bool {
+        let latest =
+            |worker: &WorkerCounters| [&worker.warmup, &worker.measured].map(|of| of.latest_ns.load(Relaxed));
+        let latest_ns = self.all.iter().flat_map(latest).max();
+        latest_ns.is_some_and(|latest| latest > 0 && now.saturating_sub(latest) > self.idle_ns)
     }
 
     /// Takes what had arrived before the end, but had not been read yet.
@@ -252,112 +230,44 @@ impl<'a> Receiver<'a> {
         let end_ns = clock::thread_cpu_ns() + DRAIN_NS;
         while clock::thread_cpu_ns() < end_ns {
             match self.incoming.receive(self.socket.as_fd(), false) {
-                Ok(messages) => self.take(messages, clock::now_ns()),
+                Ok(messages) => self.take(0..messages, clock::now_ns()),
                 Err(_) => break,
             }
         }
     }
 
     #[inline]
-    fn take(&mut self, messages: usize, now: u64) {
-        self.counters.calls.add(1);
+    fn take(&mut self, messages: std::ops::Range<usize>, now: u64) {
+        self.counting.calls.add(1);
         let mut batch = Batch::default();
         let mut dropped = None;
         if let Some(delays) = &mut self.delays {
             delays.tick(now);
         }
-        for slot in 0..messages {
+        for slot in messages {
             let message = self.incoming.message(slot);
             dropped = message.ancillary.dropped.or(dropped);
             batch.take(&message, &mut self.flows, self.delays.as_mut());
         }
-        batch.count(self.counters);
+        batch.count(self.counting);
         if batch.delivered > 0 {
-            self.span_ns = Some((self.span_ns.map_or(now, |(first, _)| first), now));
-            self.counters.latest_ns.store(now, Relaxed);
+            let first = Span { first_ns: now, first_datagrams: batch.delivered, last_ns: now };
+            self.span = Some(Span { last_ns: now, ..self.span.unwrap_or(first) });
+            self.counting.latest_ns.store(now, Relaxed);
         }
         if let Some(dropped) = dropped {
             self.note_drops(dropped);
         }
     }
 
-    /// Takes the kernel's count of drops, which is modulo 2^32.
+    /// Takes the kernel's count of drops, which is modulo 2^32. A datagram that was queued before the count was read
+    /// last has an older one.
     #[inline]
     fn note_drops(&mut self, dropped: u32) {
-        self.counters.dropped.add(dropped.wrapping_sub(self.dropped_seen).into());
-        self.dropped_seen = dropped;
-    }
-}
-
-/// Counts of one batch, kept in registers until it is done.
-#[derive(Default)]
-pub struct Batch {
-    pub delivered: u64,
-    pub bytes: u64,
-    pub skipped: u64,
-    pub reordered: u64,
-    pub duplicated: u64,
-    pub unnumbered: u64,
-    pub foreign: u64,
-    pub untracked: u64,
-}
-
-impl Batch {
-    #[inline]
-    pub fn take(&mut self, message: &Message<'_>, flows: &mut Flows, mut delays: Option<&mut DelayMeter>) {
-        let stride = message.ancillary.stride.map_or(message.payload.len(), |stride| stride as usize).max(1);
-        if message.payload.is_empty() {
-            self.delivered += 1;
-            self.unnumbered += 1;
-        }
-        for payload in message.payload.chunks(stride) {
-            let Parsed::Ours { sequence, intended_ns, origin } = payload::parse(payload) else {
-                self.foreign += 1;
-                continue;
-            };
-            self.delivered += 1;
-            self.bytes += payload.len() as u64;
-            let Some(sequence) = sequence else {
-                self.unnumbered += 1;
-                continue;
-            };
-            let Some(flow) = flows.entry(&message.source) else {
-                self.untracked += 1;
-                continue;
-            };
-            if let Some(origin) = origin {
-                flow.note_run(origin.run);
-            }
-            match flow.tracker.note(sequence) {
-                Arrival::InOrder { skipped } => self.skipped = self.skipped.saturating_add(skipped),
-                Arrival::Reordered => self.reordered += 1,
-                Arrival::Duplicate => {
-                    self.duplicated += 1;
-                    continue;
-                }
-            }
-            let stamps = (origin, intended_ns, message.ancillary.received_wall_ns);
-            if let (Some(delays), (Some(origin), Some(intended_ns), Some(received_ns))) =
-                (&mut delays, stamps)
-            {
-                delays.note(flow, sequence, intended_ns, origin, received_ns);
-            }
-        }
-    }
-
-    #[inline]
-    fn count(&self, counters: &Counters) {
-        counters.delivered.add(self.delivered);
-        counters.bytes.add(self.bytes);
-        if self.skipped | self.reordered | self.duplicated | self.unnumbered | self.foreign | self.untracked
-            != 0
-        {
-            counters.skipped.add(self.skipped);
-            counters.reordered.add(self.reordered);
-            counters.duplicated.add(self.duplicated);
-            counters.unnumbered.add(self.unnumbered);
-            counters.foreign.add(self.foreign);
-            counters.untracked.add(self.untracked);
+        let growth = dropped.wrapping_sub(self.dropped_seen);
+        if growth <= i32::MAX as u32 {
+            self.counting.dropped.add(growth.into());
+            self.dropped_seen = dropped;
         }
     }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test binary uses a part of it.
 
 pub mod capture;
+pub mod seccomp;
 
 use std::{
     io::{BufRead, BufReader, Lines},

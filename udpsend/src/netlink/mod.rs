@@ -10,11 +10,14 @@ use std::{
 use meter::{Error, Result, address::interface_index};
 use socket2::{Domain, Protocol, Socket, Type};
 
+mod message;
+
+use message::{address, attribute, family, find, next_message, number, octets, prefix_bits, short, text};
+
 /// How long the neighbour may take to answer.
 const NEIGHBOUR_WAIT: Duration = Duration::from_secs(2);
 /// `NTF_USE`: resolve this neighbour, as if something were sent to it (linux/neighbour.h).
 const NTF_USE: u8 = 1;
-const NLMSG_HEADER: usize = 16;
 /// Room for one answer: the kernel never sends more at once to a reader that has as much.
 const ANSWER_BYTES: usize = 32 << 10;
 
@@ -59,6 +62,35 @@ pub struct LinkCounters {
     pub rx_dropped: u64,
     /// Frames that were dropped on sending.
     pub tx_dropped: u64,
+}
+
+/// A queueing discipline of an interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// Number of the interface.
+    pub interface: u32,
+    /// Its kind, such as `fq`.
+    pub kind: String,
+    /// Whether it is the interface's root: its counts hold those of its children.
+    pub is_root: bool,
+    /// Packets that wait in it.
+    pub waiting: u32,
+    /// Packets that it has dropped since it was made, modulo 2^32.
+    pub dropped: u32,
+}
+
+/// State of an entry in the neighbor table (`NUD_*`, linux/neighbour.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighborState(u16);
+
+impl NeighborState {
+    /// Whether the neighbor does not answer: the kernel drops what is sent to it.
+    #[must_use]
+    pub fn is_unresolved(self) -> bool {
+        const NUD_INCOMPLETE: u16 = 0x01;
+        const NUD_FAILED: u16 = 0x20;
+        self.0 & (NUD_INCOMPLETE | NUD_FAILED) != 0
+    }
 }
 
 /// A way to ask.
@@ -124,17 +156,28 @@ impl Netlink {
         Ok(answers.iter().map(|answer| parse_link(answer)).collect())
     }
 
-    /// Kinds of the queueing disciplines of an interface, the root and its children, such as `fq`.
+    /// The queueing disciplines of all interfaces, roots and children.
     ///
     /// # Errors
     /// When the kernel does not list them.
-    pub fn qdiscs(&mut self, interface: u32) -> Result<Vec<String>> {
+    pub fn queues(&mut self) -> Result<Vec<Queue>> {
         let answers = self
             .list(libc::RTM_GETQDISC, &[0; 20])
             .map_err(|error| Error::system("list the queueing disciplines", error))?;
-        let of_interface = |answer: &&Vec<u8>| answer.get(4..).and_then(number) == Some(interface);
-        let kind = |answer: &Vec<u8>| find(answer.get(20..)?, libc::TCA_KIND).map(text);
-        Ok(answers.iter().filter(of_interface).filter_map(kind).collect())
+        Ok(answers.iter().map(|answer| parse_queue(answer)).collect())
+    }
+
+    /// What the kernel knows of the hardware address of `ip` behind an interface; `None` when it never heard of it.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn neighbor_state(&mut self, interface: u32, ip: IpAddr) -> Result<Option<NeighborState>> {
+        match self.ask(libc::RTM_GETNEIGH, 0, &neighbor(interface, ip)) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(Error::system(format!("look up the neighbor {ip}"), error)),
+            // struct ndmsg: family, padding, interface, then the state.
+            Ok(answer) => Ok(answer.get(8..).and_then(short).map(NeighborState)),
+        }
     }
 
     /// Hardware address of the neighbour `ip`, resolved now if the kernel does not know it.
@@ -144,9 +187,7 @@ impl Netlink {
     pub fn neighbour(&mut self, interface: u32, ip: IpAddr) -> Result<[u8; 6]> {
         let failed = |error| Error::system(format!("find the hardware address of {ip}"), error);
         let deadline = Instant::now() + NEIGHBOUR_WAIT;
-        let mut body = vec![family(ip), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        body[4..8].copy_from_slice(&interface.to_ne_bytes());
-        attribute(&mut body, libc::NDA_DST, &octets(ip));
+        let body = neighbor(interface, ip);
         let mut resolve = Some(body.clone());
         while Instant::now() < deadline {
             // ENOENT: the kernel has never heard of it.
@@ -194,31 +235,7 @@ impl Netlink {
     }
 
     fn request(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
-        let flags = flags | libc::NLM_F_REQUEST as u16;
-        let mut message = ((NLMSG_HEADER + body.len()) as u32).to_ne_bytes().to_vec();
-        message.extend(kind.to_ne_bytes());
-        message.extend(flags.to_ne_bytes());
-        message.extend([0; 8]);
-        message.extend(body);
-        self.0.write_all(&message)
-    }
-}
-
-/// Takes one message from the front of `messages` and gives its body; `None` ends a list.
-fn next_message(messages: &mut &[u8]) -> io::Result<Option<Vec<u8>>> {
-    let malformed = || io::Error::from(io::ErrorKind::InvalidData);
-    let len = messages.get(..4).and_then(number).ok_or_else(malformed)? as usize;
-    let kind = messages.get(4..6).and_then(|kind| kind.first_chunk()).ok_or_else(malformed)?;
-    let kind = i32::from(u16::from_ne_bytes(*kind));
-    let body = messages.get(NLMSG_HEADER..len).ok_or_else(malformed)?;
-    *messages = messages.get(len.next_multiple_of(4)..).unwrap_or_default();
-    match kind {
-        libc::NLMSG_DONE => Ok(None),
-        libc::NLMSG_ERROR => match body.get(..4).and_then(number).ok_or_else(malformed)? {
-            0 => Ok(Some(Vec::new())),
-            error => Err(io::Error::from_raw_os_error((error as i32).wrapping_neg())),
-        },
-        _ => Ok(Some(body.to_vec())),
+        self.0.write_all(&message::request(kind, flags, body))
     }
 }
 
@@ -251,57 +268,29 @@ fn parse_link(answer: &[u8]) -> Link {
     }
 }
 
-/// Appends an attribute (`struct rtattr`), padded to four bytes.
-fn attribute(message: &mut Vec<u8>, kind: u16, data: &[u8]) {
-    message.extend((4 + data.len() as u16).to_ne_bytes());
-    message.extend(kind.to_ne_bytes());
-    message.extend(data);
-    message.resize(message.len().next_multiple_of(4), 0);
-}
-
-/// Data of the first attribute of that kind.
-fn find(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    loop {
-        let header: &[u8; 4] = attributes.first_chunk()?;
-        let len = usize::from(u16::from_ne_bytes([header[0], header[1]]));
-        let data = attributes.get(4..len)?;
-        if u16::from_ne_bytes([header[2], header[3]]) == kind {
-            return Some(data);
-        }
-        attributes = attributes.get(len.next_multiple_of(4)..)?;
+/// Reads the body of an answer about a queueing discipline: `struct tcmsg` and attributes.
+fn parse_queue(answer: &[u8]) -> Queue {
+    const TC_H_ROOT: u32 = u32::MAX;
+    /// `TCA_STATS_QUEUE` within `TCA_STATS2` (linux/gen_stats.h): qlen, backlog, drops.
+    const TCA_STATS_QUEUE: u16 = 3;
+    let attributes = answer.get(20..).unwrap_or_default();
+    let stats = find(attributes, libc::TCA_STATS2).and_then(|nested| find(nested, TCA_STATS_QUEUE));
+    let stat = |at: usize| stats.and_then(|bytes| bytes.get(at..)).and_then(number).unwrap_or(0);
+    Queue {
+        interface: answer.get(4..).and_then(number).unwrap_or(0),
+        kind: find(attributes, libc::TCA_KIND).map(text).unwrap_or_default(),
+        is_root: answer.get(12..).and_then(number) == Some(TC_H_ROOT),
+        waiting: stat(0),
+        dropped: stat(8),
     }
 }
 
-/// Text up to its NUL.
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
-}
-
-fn number(bytes: &[u8]) -> Option<u32> {
-    bytes.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => bytes.first_chunk::<4>().map(|bytes| IpAddr::from(*bytes)),
-        16 => bytes.first_chunk::<16>().map(|bytes| IpAddr::from(*bytes)),
-        _ => None,
-    }
-}
-
-fn octets(ip: IpAddr) -> Vec<u8> {
-    match ip {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    }
-}
-
-fn family(ip: IpAddr) -> u8 {
-    if ip.is_ipv6() { libc::AF_INET6 as u8 } else { libc::AF_INET as u8 }
-}
-
-fn prefix_bits(ip: IpAddr) -> u8 {
-    if ip.is_ipv6() { 128 } else { 32 }
+/// A question about a neighbor: `struct ndmsg` and its address.
+fn neighbor(interface: u32, ip: IpAddr) -> Vec<u8> {
+    let mut body = vec![family(ip), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    body[4..8].copy_from_slice(&interface.to_ne_bytes());
+    attribute(&mut body, libc::NDA_DST, &octets(ip));
+    body
 }
 
 #[cfg(test)]
@@ -331,6 +320,7 @@ mod tests {
             let mut rest = message.as_slice();
             while !rest.is_empty() && next_message(&mut rest).is_ok() {}
             let _ = parse_link(&message);
+            let _ = parse_queue(&message);
         }
     }
 }
