@@ -75,7 +75,8 @@ struct SendArgs {
     #[arg(long, value_name = "TIME", requires = "burst", conflicts_with_all = ["gap", "load"])]
     burst_period: Option<Nanoseconds>,
 
-    /// How datagrams arrive: `fixed` gaps, or `poisson` for exponential ones
+    /// How datagrams arrive: `fixed` gaps, or `poisson` for exponential ones (on the wire only up to about a tenth of the
+    /// unlimited rate: a gap can't be shorter than a datagram takes)
     #[arg(long, default_value = "fixed", value_name = "KIND", value_parser = ["fixed", "poisson"])]
     arrivals: String,
 

@@ -19,7 +19,8 @@ fn elapsed_s(ended: &Finished) -> f64 {
 fn check_ends(lab: &Lab, target: &str) {
     for method in METHODS {
         for load in ["--load 20kpps", ""] {
-            let args = format!("{target}:5010 --method {method} {load} --size 1000 --batch 1024 --duration 1s");
+            let args =
+                format!("{target}:5010 --method {method} {load} --size 1000 --batch 1024 --duration 1s");
             let begun = std::time::Instant::now();
             let mut command = lab.sender.command(env!("CARGO_BIN_EXE_udpsend"));
             let sent = Finished::of(command.args(args.split_whitespace()).arg("--json").output().unwrap());
@@ -29,12 +30,18 @@ fn check_ends(lab: &Lab, target: &str) {
             }
             assert!(begun.elapsed().as_secs_f64() < 2.0 * MUCH_TOO_LATE_S, "{args}: {sent:?}");
             assert!(elapsed_s(&sent) < MUCH_TOO_LATE_S, "{args}: {}", sent.summary());
-            let (taken, missed) = (count(sent.summary(), "sent_datagrams"), count(sent.summary(), "missed_slots"));
+            let (taken, missed) =
+                (count(sent.summary(), "sent_datagrams"), count(sent.summary(), "missed_slots"));
             if load.is_empty() {
                 assert_eq!(missed, 0, "{args}: nothing was owed");
             } else {
                 assert_eq!(sent.code, Some(4), "{args}: the load was not reached: {sent:?}");
-                assert_eq!(taken + missed, 20_000, "{args}: every slot is one or the other: {}", sent.summary());
+                assert_eq!(
+                    taken + missed,
+                    20_000,
+                    "{args}: every slot is one or the other: {}",
+                    sent.summary()
+                );
             }
         }
     }
@@ -61,7 +68,8 @@ fn a_full_queue_keeps_no_run() {
 fn a_stop_is_seen_while_the_link_takes_nothing() {
     let Some(lab) = Lab::new() else { return };
     for method in ["send", "sendmmsg", "gso"] {
-        let args = format!("{ABSENT}:5010 --json --method {method} --load 20kpps --batch 1024 --duration 60s");
+        let args =
+            format!("{ABSENT}:5010 --json --method {method} --load 20kpps --batch 1024 --duration 60s");
         // The best of three, for a machine that is busy with other things; it was 0.7 s every time.
         let stopped_after_s = (0..3).map(|_| {
             let mut command = lab.sender.command(env!("CARGO_BIN_EXE_udpsend"));
@@ -103,7 +111,9 @@ fn what_did_not_leave_the_machine_is_no_valid_result() {
         .unwrap()
         .success()
     {
-        let sent = lab.sender.udpsend(&format!("{RECEIVER}:5010 --method send --size 1400 --load 10kpps --duration 500ms"));
+        let sent = lab
+            .sender
+            .udpsend(&format!("{RECEIVER}:5010 --method send --size 1400 --load 10kpps --duration 500ms"));
         assert_eq!(sent.code, Some(4), "{sent:?}");
         let warnings = sent.summary()["warnings"].to_string();
         assert!(warnings.contains("while the kernel took"), "{warnings}");

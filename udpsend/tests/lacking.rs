@@ -13,8 +13,11 @@ const fn lacks(call: libc::c_long, arguments: &'static [(u32, u32)], error: i32)
 
 const IO_URING: Lacks = lacks(libc::SYS_io_uring_setup, &[], libc::ENOSYS);
 const FORBIDDEN_IO_URING: Lacks = lacks(libc::SYS_io_uring_setup, &[], libc::EPERM);
-const UDP_SEGMENT: Lacks =
-    lacks(libc::SYS_setsockopt, &[(1, libc::SOL_UDP as u32), (2, libc::UDP_SEGMENT as u32)], libc::ENOPROTOOPT);
+const UDP_SEGMENT: Lacks = lacks(
+    libc::SYS_setsockopt,
+    &[(1, libc::SOL_UDP as u32), (2, libc::UDP_SEGMENT as u32)],
+    libc::ENOPROTOOPT,
+);
 const UDP_GRO: Lacks =
     lacks(libc::SYS_setsockopt, &[(1, libc::SOL_UDP as u32), (2, libc::UDP_GRO as u32)], libc::ENOPROTOOPT);
 const AF_PACKET: Lacks = lacks(libc::SYS_socket, &[(0, libc::AF_PACKET as u32)], libc::EPERM);

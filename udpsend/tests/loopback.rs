@@ -99,6 +99,16 @@ fn a_schedule_has_exactly_its_slots() {
 }
 
 #[test]
+fn poisson_arrivals_faster_than_a_datagram_are_told() {
+    for (load, is_told) in [("1Mpps", true), ("10pps", false)] {
+        let args = format!("127.0.0.1:9 --load {load} --arrivals poisson --method send --duration 300ms");
+        let sent = HERE.udpsend(&args);
+        let notes = sent.summary()["notes"].to_string();
+        assert_eq!(notes.contains("not exponential"), is_told, "{args}: {}", sent.summary());
+    }
+}
+
+#[test]
 fn slots_that_are_too_late_are_missed_and_said_so() {
     let sent = HERE.udpsend("127.0.0.1:9 --method send --load 50Mpps --duration 200ms --catch-up 1ms");
     let summary = sent.summary();

@@ -101,7 +101,9 @@ fn datagrams_without_a_number_are_no_loss_and_stand_apart() {
         for size in ["1-40", "4:1,64:9"] {
             let sink = HERE.sink("--listen 127.0.0.1:0 --expect-from 0");
             let port = sink.port();
-            let args = format!("127.0.0.1:{port} --size {size} --method {method} --flows 2 --datagrams 2000 --load 20kpps");
+            let args = format!(
+                "127.0.0.1:{port} --size {size} --method {method} --flows 2 --datagrams 2000 --load 20kpps"
+            );
             let sent = HERE.udpsend(&args);
             if method == "io_uring" && sent.code == Some(3) {
                 eprintln!("skipped: this kernel has no {method}: {}", sent.stderr);
@@ -139,7 +141,10 @@ fn a_rate_is_that_of_the_run_and_the_rate_of_the_arrivals_stands_beside_it() {
 
     // One burst alone: its own rate is millions, that of the run is not.
     let sink = HERE.sink("--listen 127.0.0.1:0 --idle 1500ms");
-    HERE.udpsend(&format!("127.0.0.1:{} --burst 500 --burst-period 10s --datagrams 500 --catch-up 60s", sink.port()));
+    HERE.udpsend(&format!(
+        "127.0.0.1:{} --burst 500 --burst-period 10s --datagrams 500 --catch-up 60s",
+        sink.port()
+    ));
     let arrived = sink.finish();
     let pps = arrived.summary()["delivered_pps"].as_f64().unwrap();
     assert!(pps < 500.0, "{}", arrived.summary());

@@ -23,7 +23,12 @@ fn frames(ended: &Finished) -> u64 {
 fn send(socket: &UdpSocket, port: u16, numbers: std::ops::Range<u64>) {
     for number in numbers {
         let mut payload = [payload::FILLER; 64];
-        payload::stamp(&mut payload, number, meter::clock::now_ns(), Origin { clock: payload::local_clock(), run: 3 });
+        payload::stamp(
+            &mut payload,
+            number,
+            meter::clock::now_ns(),
+            Origin { clock: payload::local_clock(), run: 3 },
+        );
         socket.send_to(&payload, ("127.0.0.1", port)).unwrap();
     }
 }
@@ -73,7 +78,8 @@ fn the_wait_for_the_start_costs_no_cpu_and_counts_nothing() {
     let other = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = other.local_addr().unwrap().port();
     let mut command = HERE.command(env!("CARGO_BIN_EXE_udpsend"));
-    let args = format!("127.0.0.1:{} --json --start-at +2s --datagrams 1 --duration 1s --load 10pps", sink.port());
+    let args =
+        format!("127.0.0.1:{} --json --start-at +2s --datagrams 1 --duration 1s --load 10pps", sink.port());
     let sender = Running::start(&mut command, &args);
     let mut command = HERE.command(env!("CARGO_BIN_EXE_udpsend"));
     let late_sink = "sink --json --listen 127.0.0.1:0 --start-at +2s --duration 300ms";
@@ -116,8 +122,13 @@ fn logged(path: &std::path::Path) -> usize {
 #[test]
 fn samples_partition_the_run_whatever_happens_to_it() {
     const SENT: &[&str] = &["sent_datagrams", "sent_bytes", "missed_slots"];
-    const ARRIVED: &[&str] =
-        &["delivered_datagrams", "delivered_bytes", "lost_datagrams", "reordered_datagrams", "dropped_at_socket"];
+    const ARRIVED: &[&str] = &[
+        "delivered_datagrams",
+        "delivered_bytes",
+        "lost_datagrams",
+        "reordered_datagrams",
+        "dropped_at_socket",
+    ];
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("sent.hlog");
     for (options, signals) in [
@@ -162,7 +173,10 @@ fn every_slot_of_the_measured_time_is_sent_or_missed() {
     let sink = HERE.sink("--listen 127.0.0.1:0 --idle 60s");
     for options in ["", "--warmup 100ms", "--warmup 100ms --arrivals fixed --burst 20", "--flows 3"] {
         for method in ["sendmmsg", "gso", "send"] {
-            let args = format!("127.0.0.1:{} --load 10kpps --duration 200ms --method {method} {options}", sink.port());
+            let args = format!(
+                "127.0.0.1:{} --load 10kpps --duration 200ms --method {method} {options}",
+                sink.port()
+            );
             let sent = HERE.udpsend(&args);
             let slots = count(sent.summary(), "sent_datagrams") + count(sent.summary(), "missed_slots");
             assert_eq!(slots, 2000, "{args}: {}", sent.summary());

@@ -55,16 +55,7 @@ impl IoUring {
             .map_err(|error| unavailable("register sockets with an io_uring", error))?;
         let stride = config.largest.next_multiple_of(CACHE_LINE);
         let payloads = vec![FILLER; stride * batch_size];
-        Ok(Self {
-            ring,
-            flows,
-            origin: config.origin,
-            payloads,
-            stride,
-            batch_size,
-            batches: 0,
-            queued: 0,
-        })
+        Ok(Self { ring, flows, origin: config.origin, payloads, stride, batch_size, batches: 0, queued: 0 })
     }
 
     /// Puts the batch into the submission queue.

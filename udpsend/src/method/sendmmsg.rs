@@ -21,7 +21,11 @@ impl Sendmmsg {
     pub fn new(flows: Vec<Flow>, config: &TransmitConfig<'_>) -> Self {
         let outgoing = Outgoing::new(config.batch_size, config.largest);
         let launch = config.socket.launch_lead_ns.is_some();
-        Self { flows, origin: config.origin, outgoing: if launch { outgoing.with_launch_times() } else { outgoing } }
+        Self {
+            flows,
+            origin: config.origin,
+            outgoing: if launch { outgoing.with_launch_times() } else { outgoing },
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 
 use meter::{
     Error, Result,
-    histogram::LatencyHistogram,
+    histogram::{LatencyHistogram, LatencySummary},
     runtime::{self, Collector, Interval, Measured, Plan, recorders},
     session::Session,
     units,
@@ -147,7 +147,10 @@ impl Conductor<'_> {
             interfaces: self.traffic.map(|traffic| traffic.interfaces),
             usage: measured.usage,
         };
-        session.summary(&summary, config.notes.clone(), warnings)?;
+        let mut notes = config.notes.clone();
+        notes
+            .extend(summary.pacing_error.as_ref().and_then(|error| no_exponential_gaps(&config.load, error)));
+        session.summary(&summary, notes, warnings)?;
         if totals.datagrams == 0 && totals.errors.total() > 0 {
             let kinds: Vec<_> = totals.errors.by_kind().into_keys().collect();
             return Err(Error::failed(format!("not a single datagram could be sent: {}", kinds.join(", "))));
@@ -166,6 +169,21 @@ fn sample(totals: &Totals, interval: &Interval) -> SendSample {
         missed_slots: totals.missed,
         errors: totals.errors.by_kind(),
     }
+}
+
+/// What to know of Poisson arrivals that come faster than datagrams can be handed over one by one: where more than one in
+/// ten is later than a tenth of the mean gap, the gaps on the wire are others than those of the schedule.
+fn no_exponential_gaps(load: &Load, error: &LatencySummary) -> Option<String> {
+    let Load::Paced(pace) = load else { return None };
+    let gap_ns = 1e9 / pace.pps() * pace.burst as f64;
+    (pace.poisson && error.p90_ns as f64 > gap_ns / 10.0).then(|| {
+        format!(
+            "one datagram in ten or more was handed over {} late, where the mean gap is {}: on the wire the gaps are not \
+             exponential at this rate",
+            units::duration(error.p90_ns as f64),
+            units::duration(gap_ns)
+        )
+    })
 }
 
 /// Why the result can't be trusted, if so.

@@ -8,7 +8,12 @@ use std::{
 
 use meter::Result;
 
-use crate::{interfaces::Traffic, method::kind::Method, netlink::{NeighborState, Netlink}, sender::config::SendConfig};
+use crate::{
+    interfaces::Traffic,
+    method::kind::Method,
+    netlink::{NeighborState, Netlink},
+    sender::config::SendConfig,
+};
 
 /// Most targets that are looked at: they are asked for one by one.
 const TARGETS_MAX: usize = 256;
@@ -59,12 +64,7 @@ fn unresolved(target: IpAddr, next_hop: IpAddr, interface: &str) -> String {
     )
 }
 
-fn carried_nothing(
-    method: Method,
-    sent: u64,
-    names: &BTreeSet<String>,
-    traffic: &Traffic,
-) -> Option<String> {
+fn carried_nothing(method: Method, sent: u64, names: &BTreeSet<String>, traffic: &Traffic) -> Option<String> {
     if names.is_empty() {
         return None;
     }

@@ -3,12 +3,7 @@
 use std::io;
 
 use meter::{
-    Result, clock,
-    control::Stop,
-    crew,
-    histogram::LatencyHistogram,
-    placement::Placement,
-    runtime::Window,
+    Result, clock, control::Stop, crew, histogram::LatencyHistogram, placement::Placement, runtime::Window,
 };
 
 use crate::{

@@ -46,7 +46,13 @@ pub fn run(sink: OpenSink, session: &mut Session<'_>) -> Result<()> {
     }
     let placements = config.placements();
     let counters: Vec<WorkerCounters> = placements.iter().map(|_| WorkerCounters::default()).collect();
-    let mut conductor = Conductor { counters: &counters, before: Totals::default(), collector: None, meter: None, traffic: None };
+    let mut conductor = Conductor {
+        counters: &counters,
+        before: Totals::default(),
+        collector: None,
+        meter: None,
+        traffic: None,
+    };
     let mut meters = Vec::new();
     if config.timestamps {
         let (recorders, collector) = recorders(placements.len(), config.interval_ns, Delays::none);
@@ -137,4 +143,3 @@ impl runtime::Conductor<Finished> for Conductor<'_> {
         finished.iter().map(|worker| worker.end_ns).max().unwrap_or(last_ns)
     }
 }
-

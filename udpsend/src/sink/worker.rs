@@ -173,7 +173,8 @@ impl<'a> Receiver<'a> {
                         received.is_none_or(|received| received < start_wall_ns)
                     };
                     let backlog = (0..messages).take_while(arrived_before).count();
-                    discarded += (0..backlog).map(|slot| self.incoming.message(slot).datagrams()).sum::<u64>();
+                    discarded +=
+                        (0..backlog).map(|slot| self.incoming.message(slot).datagrams()).sum::<u64>();
                     if backlog < messages {
                         self.take(backlog..messages, clock::now_ns());
                         break;
