@@ -11,7 +11,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let result = match XtaskArgs::parse().command {
-        XtaskCommand::Iomatrix(command) => iomatrix::run(command),
+        XtaskCommand::Iomatrix(command) => iomatrix::run(command, &platform::built_in()),
         XtaskCommand::Dist(args) => dist::run(&args),
         XtaskCommand::Schema(args) => schema::run(&args),
         XtaskCommand::Peers(args) => peers::run(&args),

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
-use lab::LabArgs;
-use plan::plans_folder;
+use lab::{Lab, LabArgs};
 
 /// Runs a matrix of I/O measurements and makes its report.
 #[derive(Parser, Debug)]
@@ -40,10 +39,10 @@ pub struct MatrixArgs {
     #[arg(long)]
     pub quick: bool,
 
-    /// In guests of this machine's own: `xen` boots a Xen host in an emulator if need be [plan:
-    /// plans/xen-lab.toml, plans/xen-lab-quick.toml]
+    /// In this lab, which is booted in an emulator if need be [plan: the lab's own, such as
+    /// plans/LAB-lab.toml, and a quick one]
     #[arg(long, value_name = "LAB")]
-    pub lab: Option<LabKind>,
+    pub lab: Option<String>,
 
     /// Go on with an interrupted matrix in its results folder: what is finished stays, the rest follows
     #[arg(long, value_name = "DIR", conflicts_with_all = ["plan", "quick", "only", "skip", "repetitions", "seed", "results"])]
@@ -79,23 +78,15 @@ pub struct MatrixArgs {
 }
 
 impl MatrixArgs {
-    /// The plan's file.
-    pub fn plan_path(&self) -> PathBuf {
-        match (&self.plan, self.lab, self.quick) {
-            (Some(plan), ..) => plan.clone(),
-            (None, Some(LabKind::Xen), true) => plans_folder().join("xen-lab-quick.toml"),
-            (None, Some(LabKind::Xen), false) => plans_folder().join("xen-lab.toml"),
-            (None, None, true) => plans_folder().join("quick.toml"),
-            (None, None, false) => plans_folder().join("ipsj-2010.toml"),
-        }
+    /// The plan's file: the one that is named, else the one of `lab`, else the report's.
+    pub fn plan_path(&self, lab: Option<&dyn Lab>) -> PathBuf {
+        let shipped = match (lab, self.quick) {
+            (Some(lab), quick) => lab.plan(quick),
+            (None, true) => "quick.toml",
+            (None, false) => "ipsj-2010.toml",
+        };
+        self.plan.clone().unwrap_or_else(|| plan::plans_folder().join(shipped))
     }
-}
-
-/// Guests that this machine can boot by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LabKind {
-    /// A Xen host in QEMU's emulation.
-    Xen,
 }
 
 /// Arguments of `report`.
@@ -115,5 +106,5 @@ pub struct DoctorArgs {
 
     /// The domains of a lab that is up
     #[arg(long, value_name = "LAB")]
-    pub lab: Option<LabKind>,
+    pub lab: Option<String>,
 }

@@ -12,17 +12,18 @@ use std::{io, process::ExitCode};
 
 use anyhow::Result;
 use args::IomatrixCommand;
+use platform::Registry;
 
-/// Runs one command; gives its exit code.
+/// Runs one command on the platforms of `registry`; gives its exit code.
 ///
 /// # Errors
 /// Whatever kept the command from its end; [`exit_code`] says with which code the program then ends.
-pub fn run(command: IomatrixCommand) -> Result<u8> {
+pub fn run(command: IomatrixCommand, registry: &Registry) -> Result<u8> {
     match command {
-        IomatrixCommand::Matrix(args) => matrix::run(&args),
+        IomatrixCommand::Matrix(args) => matrix::run(&args, registry),
         IomatrixCommand::Report(args) => matrix::report_again(&args.folder),
-        IomatrixCommand::Doctor(args) => doctor::run(&args),
-        IomatrixCommand::Lab(args) => lab::run(args),
+        IomatrixCommand::Doctor(args) => doctor::run(&args, registry),
+        IomatrixCommand::Lab(args) => registry.lab(&args.lab)?.run(args.action),
     }
 }
 

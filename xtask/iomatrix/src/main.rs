@@ -6,5 +6,5 @@ use clap::Parser;
 use iomatrix::args::IomatrixArgs;
 
 fn main() -> ExitCode {
-    iomatrix::end("iomatrix", iomatrix::run(IomatrixArgs::parse().command))
+    iomatrix::end("iomatrix", iomatrix::run(IomatrixArgs::parse().command, &platform::built_in()))
 }

@@ -9,13 +9,13 @@ use std::{
 use anyhow::{Context, Result};
 use meter::{clock, control::Control, control::Stop, host::HostFacts};
 
-use crate::args::{LabKind, MatrixArgs};
+use crate::args::MatrixArgs;
 use crate::progress::Progress;
 use crate::resume;
 use crate::trial::{Expected, Lab, Place};
 use plan::schedule::{self, Slot};
 use plan::{Cell, Overrides, Plan};
-use platform::Platform;
+use platform::{Kind, Platform, Registry};
 use results::{
     journal::{self, Contents, Header, Journal, Resumed, Trial},
     outcome::{Counts, Effect},
@@ -42,7 +42,7 @@ impl Work {
     }
 
     /// From the command line: the plan with what overrides it, or an interrupted matrix.
-    fn from_args(args: &MatrixArgs) -> Result<Self> {
+    fn from_args(args: &MatrixArgs, registry: &Registry, lab: Option<&dyn platform::Lab>) -> Result<Self> {
         if let Some(folder) = &args.resume {
             let (plan, earlier) = resume::pick_up(folder)?;
             return Self::new(plan, Some(earlier));
@@ -53,7 +53,8 @@ impl Work {
             repetitions: args.repetitions,
             seed: args.seed,
         };
-        let plan = plan::load(&args.plan_path(), &overrides)
+        let plan = registry
+            .load(&args.plan_path(lab), &overrides)
             .map_err(|error| meter::Error::bad_arguments(format!("{error:#}")))?;
         Self::new(plan, None)
     }
@@ -76,8 +77,9 @@ impl Work {
 }
 
 /// Runs the command; gives the exit code.
-pub fn run(args: &MatrixArgs) -> Result<u8> {
-    let mut work = Work::from_args(args)?;
+pub fn run(args: &MatrixArgs, registry: &Registry) -> Result<u8> {
+    let lab = args.lab.as_deref().map(|name| registry.lab(name)).transpose()?;
+    let mut work = Work::from_args(args, registry, lab)?;
     if args.dry_run {
         print!("{}", crate::dry_run::describe(&work.plan, &work.cells, &work.order));
         return Ok(0);
@@ -88,15 +90,16 @@ pub fn run(args: &MatrixArgs) -> Result<u8> {
         return Ok(exit_code(work.finished(), false));
     }
     let binaries = args.binaries.as_deref().map_or_else(tools::build, Binaries::find)?;
-    platform::namespaces::become_root_if_possible();
+    let kind = registry.of(&work.plan)?;
+    kind.before_threads();
     // Dropped last: the platform puts everything back before its machines end.
-    let lab = args.lab.map(|LabKind::Xen| lab::Session::open(&mut work.plan)).transpose()?;
+    let session = lab.map(|lab| lab.open(&mut work.plan)).transpose()?;
     let control = Control::install(false)?;
     let folder = match &args.resume {
         Some(folder) => folder.canonicalize().with_context(|| format!("find {}", folder.display()))?,
         None => results::folder::create(&args.results, &work.plan.name)?,
     };
-    let executed = execute_in(&folder, &work, &binaries, &control.stop());
+    let executed = execute_in(&folder, &work, kind, &binaries, &control.stop());
     let (tally, lost) = executed.inspect_err(|_| results::folder::remove_if_unused(&folder))?;
     let stopped = control.stop().is_raised();
     let measured = tally != Counts::default() || work.earlier.is_some();
@@ -106,14 +109,14 @@ pub fn run(args: &MatrixArgs) -> Result<u8> {
     } else {
         results::folder::remove_unmeasured(&folder);
     }
-    let in_lab = if args.lab.is_some() { " --lab xen" } else { "" };
+    let in_lab = lab.map(|lab| format!(" --lab {}", lab.name())).unwrap_or_default();
     let go_on = if measured {
         format!("; to go on: cargo xtask matrix{in_lab} --resume {}", folder.display())
     } else {
         String::new()
     };
     if let (Some(why), false) = (lost, stopped) {
-        let lab = lab.as_ref().and_then(lab::Session::ended).map(|lab| format!(" ({lab})"));
+        let lab = session.as_ref().and_then(|session| session.ended()).map(|lab| format!(" ({lab})"));
         let message = format!("stopped: {why}{}{go_on}", lab.unwrap_or_default());
         return Err(meter::Error::unavailable(message).into());
     }
@@ -156,12 +159,13 @@ fn exit_code(tally: Counts, stopped: bool) -> u8 {
 fn execute_in(
     folder: &Path,
     work: &Work,
+    kind: &dyn Kind,
     binaries: &Binaries,
     stop: &Stop,
 ) -> Result<(Counts, Option<String>)> {
     // Before anything in the folder is touched: nobody else may be at work in it.
     let reopened = work.earlier.as_ref().map(|_| Journal::reopen(folder)).transpose()?;
-    let mut platform = platform::prepare(&work.plan, &binaries.folder, folder)?;
+    let mut platform = kind.prepare(&work.plan, &binaries.folder, folder)?;
     let header = header(work, &*platform, binaries)?;
     for note in &header.notes {
         eprintln!("note: {note}");

@@ -5,29 +5,24 @@ use clap::{Args, Subcommand};
 /// Arguments of `lab`.
 #[derive(Args, Debug)]
 pub struct LabArgs {
-    /// Which lab.
+    /// Which lab
+    #[arg(value_name = "LAB")]
+    pub lab: String,
+    /// What to do with it.
     #[command(subcommand)]
-    pub lab: LabName,
-}
-
-/// The labs that there are.
-#[derive(Subcommand, Debug)]
-pub enum LabName {
-    /// A real Xen host with two guests, and the same machine without Xen, in QEMU's emulation
-    #[command(subcommand)]
-    Xen(LabAction),
+    pub action: LabAction,
 }
 
 /// What to do with a lab.
 #[derive(Subcommand, Debug)]
 pub enum LabAction {
-    /// Make the images if need be, boot both machines and create the guests
+    /// Make the images if need be, and boot the machines and their guests
     Up {
         /// End the machines after so many minutes, whatever happens
         #[arg(long, value_name = "MINUTES", default_value_t = 180)]
         minutes: u64,
     },
-    /// Run a command in dom0, a, b, native or generator
+    /// Run a command in a domain of the lab
     Run {
         /// Where
         domain: String,
@@ -35,7 +30,7 @@ pub enum LabAction {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<String>,
     },
-    /// Open a shell in dom0, a, b, native or generator
+    /// Open a shell in a domain of the lab
     Ssh {
         /// Where
         domain: String,

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// The lab's folder: `$XDG_CACHE_HOME/iomatrix/xen-lab`, else under `~/.cache`.
+/// The folder of the lab NAME: `$XDG_CACHE_HOME/iomatrix/NAME-lab`, else under `~/.cache`.
 #[derive(Clone, Debug)]
 pub struct Folder(PathBuf);
 
@@ -29,12 +29,12 @@ pub struct Running {
 
 impl Folder {
     /// The folder, made if need be.
-    pub fn open() -> Result<Self> {
+    pub fn open(lab: &str) -> Result<Self> {
         let cache = env::var_os("XDG_CACHE_HOME")
             .map(PathBuf::from)
             .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
             .context("neither XDG_CACHE_HOME nor HOME is set")?;
-        let folder = cache.join("iomatrix/xen-lab");
+        let folder = cache.join(format!("iomatrix/{lab}-lab"));
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         Ok(Self(folder))
     }

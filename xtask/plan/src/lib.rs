@@ -5,7 +5,9 @@
 mod cells;
 mod check;
 mod load;
+mod names;
 pub mod schedule;
+mod source;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -15,7 +17,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 pub use cells::{Cell, expand};
 pub use check::known_words;
 pub use load::{Overrides, load};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+pub use source::Sources;
 pub use template::substitute;
 use toml::Spanned;
 
@@ -67,7 +70,7 @@ fn default_proof_timeout_s() -> f64 {
     10.0
 }
 
-/// Which platform, and its settings.
+/// Which platform, and its settings. What it means, the platform alone knows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlatformSpec {
@@ -77,60 +80,9 @@ pub struct PlatformSpec {
     pub control: Spanned<String>,
     /// The domain at the far end of every link: the machine outside.
     pub outside: Spanned<String>,
-    /// Size of the disk that is measured, such as `1100MiB`; `{name}` is replaced.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub disk_size: Option<Spanned<String>>,
-    /// OpenSSH's configuration file for domains on other machines; the user's own where missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ssh_config: Option<String>,
-    /// What only a Xen host has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub xen: Option<XenSpec>,
-}
-
-/// What the platform `xen` switches between Domain-0 and the measured guest.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct XenSpec {
-    /// Serial number of the measured disk.
-    pub disk: String,
-    /// MAC address of the measured interface.
-    pub nic: String,
-    /// The outside machine's address on the measured link, with its length, such as `10.77.1.1/24`.
-    pub peer: String,
-    /// Hotplug script for the virtual disk; Xen's own where missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub block_script: Option<String>,
-    /// Hotplug script for the virtual interface; Xen's own where missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vif_script: Option<String>,
-}
-
-/// Where a domain is, and what it is called there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlaceSpec {
-    /// The host as `ssh` knows it; this machine where missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ssh: Option<String>,
-    /// Path of a network namespace of this machine, for a domain that is on it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// Its address on the network that loads use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-    /// The toolstack's name of a guest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guest: Option<String>,
-    /// The file in the control domain that `xl create` takes to make the guest again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config: Option<String>,
-    /// Serial number of its own measured disk, for a machine that shares none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub disk: Option<String>,
-    /// MAC address of its own measured interface, for a machine that shares none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nic: Option<String>,
+    /// The platform's own settings, in its terms.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub settings: toml::Table,
 }
 
 /// One place where tools run.
@@ -139,37 +91,12 @@ pub struct PlaceSpec {
 pub struct DomainSpec {
     /// Its CPUs in the kernel's notation. A machine with fewer shares them, and the result says so.
     pub cpus: String,
-    /// How the machine outside reaches it with its load: `bridge`, through the control domain, or
-    /// `direct`.
-    #[serde(default)]
-    pub link: Link,
-    /// Where it is, for platforms whose domains are machines.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<PlaceSpec>,
+    /// Where it is, in the platform's terms.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub at: toml::Table,
     /// What it stands for, for readers.
     #[serde(default)]
     pub about: String,
-}
-
-/// A way for packets between the machine outside and a domain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Link {
-    /// Through a bridge in the control domain: a virtual interface.
-    #[default]
-    Bridge,
-    /// The interface itself.
-    Direct,
-}
-
-/// A way from a domain to its disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DiskPath {
-    /// A virtual block device in between.
-    Loop,
-    /// The file or device itself.
-    Direct,
 }
 
 /// One way from the measured domain to its device.
@@ -178,10 +105,9 @@ pub enum DiskPath {
 pub struct AttachmentSpec {
     /// The domain whose I/O is measured.
     pub measured: Spanned<String>,
-    /// How it gets its disk.
-    pub disk: DiskPath,
-    /// How it gets the network interface that is measured.
-    pub network: Link,
+    /// How it gets its device, in the platform's terms.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub device: toml::Table,
     /// Whether other attachments are compared with this one.
     #[serde(default)]
     pub baseline: bool,
@@ -327,9 +253,6 @@ pub struct Selection {
     pub skip: Vec<String>,
 }
 
-/// Platforms that a plan can name.
-pub const PLATFORMS: [&str; 2] = ["namespaces", "xen"];
-
 /// Where the plans are that come with the program.
 pub fn plans_folder() -> PathBuf {
     tools::workspace().join("plans")
@@ -391,6 +314,14 @@ pub struct PublishedCost {
     pub name: String,
     /// Cost of one interrupt, in microseconds.
     pub cost_us: f64,
+}
+
+/// A platform's part of a plan as a `T`, where the plan was checked before; [`Sources::section`] is for the check.
+///
+/// # Errors
+/// When a key is unknown or missing, or a value is no such thing.
+pub fn section<T: DeserializeOwned>(table: &toml::Table) -> Result<T, toml::de::Error> {
+    T::deserialize(table.clone())
 }
 
 impl Plan {

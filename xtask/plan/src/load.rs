@@ -2,14 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::{DomainSpec, Plan, PlatformSpec, check};
+use super::{
+    DomainSpec, Plan, PlatformSpec, check,
+    source::{Source, Sources},
+};
 
 /// What the command line changes in a plan.
 #[derive(Clone, Debug, Default)]
@@ -36,59 +38,38 @@ struct Extension {
     trial_timeout_s: Option<f64>,
     proof_timeout_s: Option<f64>,
     #[serde(default)]
-    variables: BTreeMap<String, toml::Spanned<String>>,
+    variables: BTreeMap<String, String>,
     /// Another platform: the same domains elsewhere.
     platform: Option<PlatformSpec>,
     /// Where its domains are; their names are the extended plan's.
     #[serde(default)]
-    domains: BTreeMap<String, toml::Spanned<DomainSpec>>,
+    domains: BTreeMap<String, DomainSpec>,
+    /// How its attachments give their devices; their names are the extended plan's.
+    #[serde(default)]
+    attachments: BTreeMap<String, Devices>,
 }
 
-/// A file of a plan, kept to say where in it something is wrong.
-pub(super) struct Source {
-    path: PathBuf,
-    text: String,
-}
-
-impl Source {
-    fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("read the plan {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), text })
-    }
-
-    /// The text as a value; an error names file and line and shows the line.
-    fn parse<T: for<'de> Deserialize<'de>>(&self) -> Result<T> {
-        toml::from_str(&self.text).map_err(|error| {
-            let line = error.span().map_or(1, |span| self.line(span.start));
-            anyhow::anyhow!("{}:{line}: {}", self.path.display(), error.to_string().trim_end())
-        })
-    }
-
-    fn line(&self, offset: usize) -> usize {
-        1 + self.text.as_bytes().iter().take(offset).filter(|&&byte| byte == b'\n').count()
-    }
-
-    /// An error about the place at `offset`.
-    pub(super) fn error(&self, offset: usize, message: &str) -> anyhow::Error {
-        anyhow::anyhow!("{}:{}: {message}", self.path.display(), self.line(offset))
-    }
-
-    /// The file's own path, for messages about all of it.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
+/// What an extension says of an attachment.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Devices {
+    device: toml::Table,
 }
 
 /// Loads the plan at `path`, applies `overrides`, inlines the published numbers and checks that every
-/// name in it is known: nothing of that can fail later.
+/// name in it is known: nothing of that can fail later. What is the platform's in it is not looked at; the
+/// files come along for who does.
 ///
 /// # Errors
 /// With file and line, for a plan that can't be read or contradicts itself.
-pub fn load(path: &Path, overrides: &Overrides) -> Result<Plan> {
-    let source = Source::read(path)?;
-    let table: toml::Table = source.parse()?;
-    let (mut plan, source) =
-        if table.contains_key("extends") { extend(&source)? } else { (source.parse::<Plan>()?, source) };
+pub fn load(path: &Path, overrides: &Overrides) -> Result<(Plan, Sources)> {
+    let own = Source::read(path)?;
+    let table: toml::Table = own.parse()?;
+    let (mut plan, sources) = if table.contains_key("extends") {
+        extend(own)?
+    } else {
+        (own.parse::<Plan>()?, Sources { own, base: None })
+    };
     if let Some(repetitions) = overrides.repetitions {
         plan.repetitions = repetitions;
     }
@@ -97,21 +78,16 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Plan> {
     }
     plan.selection.only.extend(overrides.only.iter().cloned());
     plan.selection.skip.extend(overrides.skip.iter().cloned());
-    inline_published(&mut plan, &source)?;
-    let checked = check::check(&plan, &source);
-    // Its own part may be what is wrong, and the error names what it extends.
-    let own = |error: anyhow::Error| {
-        if source.path == path { error } else { error.context(path.display().to_string()) }
-    };
-    checked.map_err(own)?;
-    Ok(plan)
+    inline_published(&mut plan, sources.base.as_ref().unwrap_or(&sources.own))?;
+    check::check(&plan, &sources)?;
+    Ok((plan, sources))
 }
 
-/// The extended plan with the extension's own values, and the source that its places refer to.
-fn extend(source: &Source) -> Result<(Plan, Source)> {
-    let extension: Extension = source.parse()?;
-    let base = Source::read(&sibling(source, &extension.extends))
-        .with_context(|| format!("{} extends another plan", source.path.display()))?;
+/// The extended plan with the extension's own values, and the files of both.
+fn extend(own: Source) -> Result<(Plan, Sources)> {
+    let extension: Extension = own.parse()?;
+    let base = Source::read(&sibling(&own, &extension.extends))
+        .with_context(|| format!("{} extends another plan", own.path.display()))?;
     if base.parse::<toml::Table>()?.contains_key("extends") {
         bail!("{}: a plan that extends another can't be extended itself", base.path.display());
     }
@@ -125,25 +101,38 @@ fn extend(source: &Source) -> Result<(Plan, Source)> {
     if let Some(platform) = extension.platform {
         plan.platform = platform;
     }
-    for (name, domain) in extension.domains {
-        let Some(place) = plan.domains.get_mut(&name) else {
-            let known: Vec<&str> = plan.domains.keys().map(String::as_str).collect();
-            let message =
-                format!("{} has no domain `{name}`; it has {}", extension.extends, known.join(", "));
-            return Err(source.error(domain.span().start, &message));
-        };
-        *place = domain.into_inner();
+    let sources = Sources { own, base: Some(base) };
+    replace("domain", &["domains"], extension.domains, &mut plan.domains, &sources, |old, new| *old = new)?;
+    replace("variable", &["variables"], extension.variables, &mut plan.variables, &sources, |old, new| {
+        *old = new;
+    })?;
+    let attachments = &mut plan.attachments;
+    replace("attachment", &["attachments"], extension.attachments, attachments, &sources, |old, new| {
+        old.device = new.device;
+    })?;
+    Ok((plan, sources))
+}
+
+/// Puts the extension's values in the place of those of the plan that it extends, which must have them.
+fn replace<New, Old>(
+    what: &str,
+    path: &[&str],
+    new: BTreeMap<String, New>,
+    old: &mut BTreeMap<String, Old>,
+    sources: &Sources,
+    put: impl Fn(&mut Old, New),
+) -> Result<()> {
+    for (name, value) in new {
+        if let Some(place) = old.get_mut(&name) {
+            put(place, value);
+            continue;
+        }
+        let known: Vec<&str> = old.keys().map(String::as_str).collect();
+        let message =
+            format!("the plan that this one extends has no {what} `{name}`; it has {}", known.join(", "));
+        return Err(sources.own_error(&[path, &[&name]].concat(), message));
     }
-    for (name, value) in extension.variables {
-        let Some(variable) = plan.variables.get_mut(&name) else {
-            let known: Vec<&str> = plan.variables.keys().map(String::as_str).collect();
-            let message =
-                format!("{} has no variable `{name}`; it has {}", extension.extends, known.join(", "));
-            return Err(source.error(value.span().start, &message));
-        };
-        *variable = value.into_inner();
-    }
-    Ok((plan, base))
+    Ok(())
 }
 
 fn sibling(source: &Source, name: &str) -> PathBuf {

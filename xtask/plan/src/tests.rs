@@ -6,19 +6,23 @@ use super::*;
 use crate::plans_folder;
 
 fn shipped(name: &str) -> Plan {
-    load(&plans_folder().join(name), &Overrides::default()).unwrap()
+    load(&plans_folder().join(name), &Overrides::default()).unwrap().0
 }
 
 /// The shipped plan with `from` replaced by `to`, loaded; its error.
 fn error_after(from: &str, to: &str) -> String {
+    error_after_times(from, to, 1)
+}
+
+fn error_after_times(from: &str, to: &str, times: usize) -> String {
     let text = fs::read_to_string(plans_folder().join("ipsj-2010.toml")).unwrap();
     assert!(text.contains(from), "{from}");
     let folder = tempfile::tempdir().unwrap();
     let published = plans_folder().join("published/ipsj-2010-os113.toml");
     let path: PathBuf = folder.path().join("plan.toml");
     let text = text.replace("published/ipsj-2010-os113.toml", published.to_str().unwrap());
-    fs::write(&path, text.replacen(from, to, 1)).unwrap();
-    format!("{:#}", load(&path, &Overrides::default()).unwrap_err())
+    fs::write(&path, text.replacen(from, to, times)).unwrap();
+    format!("{:#}", load(&path, &Overrides::default()).map(drop).unwrap_err())
 }
 
 #[test]
@@ -74,10 +78,8 @@ fn a_typing_error_is_named_with_file_and_line() {
     assert!(unknown_word.contains("{blok}"), "{unknown_word}");
     for (from, to, expected) in [
         ("tool = \"diskprobe\"", "tool = \"dd\"", "no tool is named `dd`"),
-        ("kind = \"namespaces\"", "kind = \"vmware\"", "no platform is named `vmware`"),
         ("loads = [\"none\"]", "loads = [\"nune\"]", "no load is named `nune`"),
         ("cpus = \"1,0\"", "cpus = \"zero\"", "not a CPU number"),
-        ("disk = \"loop\"", "disk = \"lop\"", "unknown variant"),
         ("repetitions = 50", "repetitions = 0", "at least 1"),
         ("cost = { elapsed = \"elapsed\"", "cost = { elapsed = \"time\"", "needs the metric `time`"),
     ] {
@@ -95,29 +97,74 @@ fn words_in_braces_are_replaced_and_unknown_ones_named() {
 }
 
 #[test]
-fn places_of_a_xen_plan_that_are_none_are_refused_before_anything_runs() {
-    let text = fs::read_to_string(plans_folder().join("xen-lab-quick.toml")).unwrap();
+fn names_that_would_collide_or_lose_a_report_are_refused_with_their_line() {
+    let text = fs::read_to_string(plans_folder().join("ipsj-2010.toml")).unwrap();
+    let line_of = |part: &str| 1 + text[..text.find(part).unwrap()].matches('\n').count();
+    for (from, to, says) in [
+        ("probes.disk", "probes.\"di/sk\"", "has '/'"),
+        ("probes.disk", "probes.\"di sk\"", "has ' '"),
+        ("probes.disk", "probes.\"di.sk\"", "has '.'"),
+        ("[attachments.virtual]", "[attachments.\"vir/tual\"]", "has '/'"),
+        ("[attachments.virtual]", "[attachments.Native]", "upper and lower case"),
+        ("[loads.none]", "[loads.\"\"]", "at least one character"),
+        ("[domains.a]", "[domains.\"{a}\"]", "must begin with"),
+        ("block = \"128KiB\"", "\"bl{ck\" = \"128KiB\"", "has '{'"),
+    ] {
+        let error = error_after_times(from, to, usize::MAX);
+        let place = format!("plan.toml:{}: ", line_of(from));
+        let other = format!("plan.toml:{}: ", line_of("[attachments.native]"));
+        assert!(error.contains(&place) || to.contains("Native") && error.contains(&other), "{place} {error}");
+        assert!(error.contains(says), "{error}");
+    }
+    let long = format!("probes.{}", "x".repeat(300));
+    assert!(error_after_times("probes.disk", &long, usize::MAX).contains("at most 48 characters"));
+}
+
+#[test]
+fn an_error_is_in_the_file_that_says_it() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["ipsj-2010.toml", "published/ipsj-2010-os113.toml"] {
         fs::create_dir_all(folder.path().join("published")).unwrap();
         fs::copy(plans_folder().join(name), folder.path().join(name)).unwrap();
     }
-    let path = folder.path().join("wrong.toml");
-    for (from, to, complaint) in [
-        ("ssh = \"xen-lab-b\"", "ssh = \"-oProxyCommand=touch /tmp/x\"", "`ssh` is `-oProxyCommand"),
-        ("guest = \"B\"", "guest = \"--help\"", "`guest` is `--help`"),
-        ("config = \"/lab/b.cfg\"", "config = \"b.cfg\"", "it must be an absolute path"),
-        ("peer = \"10.77.1.1/24\"", "peer = \"10.77.1.1; reboot\"", "`peer` is"),
-        ("address = \"10.77.0.1\"", "address = \"generator\"", "it must be an IP address"),
-    ] {
-        assert!(text.contains(from), "{from}");
-        fs::write(&path, text.replace(from, to)).unwrap();
-        let error = format!("{:#}", load(&path, &Overrides::default()).unwrap_err());
-        assert!(error.contains(complaint) && error.contains("wrong.toml"), "{error}");
+    let path = folder.path().join("own.toml");
+    let head = "extends = \"ipsj-2010.toml\"\nname = \"own\"\ntitle = \"t\"\n";
+    let refused = |text: &str| {
+        fs::write(&path, format!("{head}{text}")).unwrap();
+        format!("{:#}", load(&path, &Overrides::default()).map(drop).unwrap_err())
+    };
+    let error = refused("[domains.a]\ncpus = \"zero\"\n");
+    assert!(error.contains("own.toml:5: ") && !error.contains("ipsj-2010.toml:"), "{error}");
+    let error = refused("[domains.c]\ncpus = \"1\"\n");
+    assert!(error.contains("own.toml:4: ") && error.contains("no domain `c`"), "{error}");
+    let error = refused("[variables]\nblok = \"1\"\n");
+    assert!(error.contains("own.toml:5: ") && error.contains("no variable `blok`"), "{error}");
+    let error = refused("trial_timeout_s = 0.0\n");
+    assert!(error.contains("own.toml:4: "), "{error}");
+    let error = refused("[platform]\nkind = \"namespaces\"\ncontrol = \"dom1\"\noutside = \"generator\"\n");
+    assert!(error.contains("own.toml:6: "), "{error}");
+    let base = fs::read_to_string(plans_folder().join("ipsj-2010.toml")).unwrap();
+    fs::write(folder.path().join("ipsj-2010.toml"), base.replace("cpus = \"4\"", "cpus = \"four\"")).unwrap();
+    let line = 1 + base[..base.find("cpus = \"4\"").unwrap()].matches('\n').count();
+    let error = refused("[domains.a]\ncpus = \"1\"\n");
+    assert!(error.contains("own.toml") && error.contains(&format!("ipsj-2010.toml:{line}: ")), "{error}");
+}
+
+#[test]
+fn a_platforms_part_is_read_with_the_line_of_what_is_wrong_in_it() {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Device {
+        #[expect(dead_code, reason = "only whether it can be read matters")]
+        disk: u32,
     }
-    let start = text.find("[platform.xen]").unwrap();
-    let end = text.find("# The same machine").unwrap();
-    fs::write(&path, format!("{}{}", &text[..start], &text[end..])).unwrap();
-    let error = format!("{:#}", load(&path, &Overrides::default()).unwrap_err());
-    assert!(error.contains("needs [platform.xen]"), "{error}");
+    let (plan, sources) = load(&plans_folder().join("ipsj-2010.toml"), &Overrides::default()).unwrap();
+    let text = fs::read_to_string(plans_folder().join("ipsj-2010.toml")).unwrap();
+    let start = text.find("[attachments.dom0]").unwrap();
+    let line = 1 + text[..start + text[start..].find("device").unwrap()].matches('\n').count();
+    let error = sources.section::<Device>(&["attachments", "dom0", "device"]).unwrap_err().to_string();
+    assert!(error.contains(&format!("ipsj-2010.toml:{line}: ")), "{error}");
+    let error = sources.section::<Device>(&["domains", "a", "at"]).unwrap_err().to_string();
+    assert!(error.contains("missing field `disk`") && error.contains("ipsj-2010.toml:"), "{error}");
+    assert!(section::<Device>(&plan.attachments["dom0"].device).is_err());
 }

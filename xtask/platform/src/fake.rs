@@ -9,7 +9,7 @@ use domain::{
     Domain,
     fake::{Behaviour, FakeDomain, Script},
 };
-use plan::{AttachmentSpec, Device, DiskPath, Plan};
+use plan::{AttachmentSpec, Device, Plan};
 
 /// Faked domains of a plan.
 pub struct FakePlatform {
@@ -72,7 +72,8 @@ impl Platform for FakePlatform {
     }
 
     fn lacks(&self, attachment: &AttachmentSpec, device: Device) -> Option<String> {
-        let looped = device == Device::Disk && attachment.disk == DiskPath::Loop;
+        let looped = device == Device::Disk
+            && attachment.device.get("disk").and_then(toml::Value::as_str) == Some("loop");
         (self.without_loop && looped).then(|| "no loop device here".to_owned())
     }
 

@@ -1,16 +1,47 @@
 //! Platforms: what can place domains and switch how a device reaches the measured one.
+//!
+//! Each has a folder with all that is its own: its part of a plan and the checks of it, doctor, preparation,
+//! attachments, what it observes and what that proves, recovery, its lab. It is entered in [`built_in`], and named
+//! nowhere else.
 
+pub mod doctor;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
-pub mod namespaces;
-pub mod xen;
+pub mod find;
+mod namespaces;
+pub mod place;
+mod registry;
+mod rules;
+mod ssh;
+mod xen;
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
-
 use domain::Domain;
-use plan::{AttachmentSpec, Device, Plan};
+pub use lab::Lab;
+use plan::{AttachmentSpec, Device};
+pub use registry::{Kind, Registry};
+
+/// The platforms that come with the program.
+pub fn built_in() -> Registry {
+    Registry::new(vec![
+        Box::new(namespaces::NetworkNamespaces),
+        Box::new(ssh::Machines),
+        Box::new(xen::XenHost),
+    ])
+}
+
+/// A number that whoever stands beside a domain has of its load.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Observed {
+    /// Which number.
+    pub key: &'static str,
+    /// What it was while the probe ran.
+    pub measured: f64,
+    /// What it must be at least.
+    pub required: f64,
+}
 
 /// What trials need of a platform.
 pub trait Platform {
@@ -59,22 +90,16 @@ pub trait Platform {
         Vec::new()
     }
 
-    /// What the platform itself counts of its domains, as totals: `DOMAIN.vcpu_s` is the CPU time that
-    /// a domain got, in seconds. Nothing where nobody stands beside the domains.
+    /// What the growth of the totals of [`Self::observe`] shows of a load's work in `domain`, if they show it.
+    fn proof_of_work(&self, _domain: &str, _gained: &BTreeMap<String, f64>) -> Option<Observed> {
+        None
+    }
+
+    /// What the platform itself counts of its domains, as totals by its own names, `DOMAIN.NAME`. Nothing where nobody stands beside the domains.
     ///
     /// # Errors
     /// When the platform can't be asked.
     fn observe(&self) -> Result<BTreeMap<String, f64>> {
         Ok(BTreeMap::new())
-    }
-}
-
-/// The platform that `plan` names, ready for its first trial. `binaries` is where the tools are,
-/// `folder` where it may keep large files. Dropping it puts everything back.
-pub fn prepare(plan: &Plan, binaries: &Path, folder: &Path) -> Result<Box<dyn Platform>> {
-    match plan.platform.kind.get_ref().as_str() {
-        "namespaces" => Ok(Box::new(namespaces::Namespaces::prepare(plan, binaries, folder)?)),
-        "xen" => Ok(Box::new(xen::Xen::prepare(plan, binaries, folder)?)),
-        kind => anyhow::bail!("no platform is named `{kind}`"),
     }
 }

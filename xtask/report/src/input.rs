@@ -32,9 +32,10 @@ impl Input {
         let text = fs::read_to_string(&path).with_context(|| {
             format!("read {}; is this a results folder of `cargo xtask matrix`?", path.display())
         })?;
+        // First: a journal of another version says so, and its plan may be of another form too.
+        let contents = journal::read(folder)?;
         let plan: Plan =
             toml::from_str(&text).with_context(|| format!("read the plan {}", path.display()))?;
-        let contents = journal::read(folder)?;
         let mut notes = contents.header.notes.clone();
         if tools::sha256(text.as_bytes()) != contents.header.plan_sha256 {
             notes.push(

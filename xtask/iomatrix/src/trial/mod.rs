@@ -21,7 +21,7 @@ use meter::control::Stop;
 
 use domain::ToolCommand;
 use plan::{AttachmentSpec, Cell, PartSpec, Plan, substitute};
-use platform::Platform;
+use platform::{Observed, Platform};
 use results::{
     journal::{Proof, Trial},
     outcome::Outcome,
@@ -181,9 +181,6 @@ fn check_proofs(proofs: &[Proof]) -> Result<(), Unfinished> {
     Err(Broken { outcome: Outcome::Invalid, stage: "load", reason }.into())
 }
 
-/// The least CPU time that a domain with a load must have got while the probe ran, in seconds.
-const LEAST_VCPU_S: f64 = 0.05;
-
 /// How much each total has grown. What came or went in between is no difference.
 fn gained(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
     let gain = |(key, after): (&String, &f64)| Some((key.clone(), after - before.get(key)?));
@@ -195,13 +192,13 @@ fn seen_from_beside(site: &Site<'_>, cell: &Cell, observed: &BTreeMap<String, f6
     let parts = &site.plan.loads[&cell.load].parts;
     let domains: BTreeSet<&str> = parts.iter().map(|part| site.stand_in(part.domain.get_ref())).collect();
     let proof = |domain: &str| {
-        let measured = *observed.get(&format!("{domain}.vcpu_s"))?;
+        let Observed { key, measured, required } = site.platform.proof_of_work(domain, observed)?;
         Some(Proof {
             domain: domain.to_owned(),
             tool: "host".into(),
-            key: "vcpu_s".into(),
+            key: key.into(),
             measured: Some(measured),
-            required: LEAST_VCPU_S,
+            required,
         })
     };
     domains.into_iter().filter_map(proof).collect()

@@ -15,7 +15,7 @@ use results::{
 };
 
 fn quick_plan() -> Plan {
-    let mut plan = plan::load(&plan::plans_folder().join("quick.toml"), &Overrides::default()).unwrap();
+    let (mut plan, _) = plan::load(&plan::plans_folder().join("quick.toml"), &Overrides::default()).unwrap();
     plan.proof_timeout_s = 0.2;
     plan.trial_timeout_s = 0.5;
     plan

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use meter::units::Bytes;
 
 use super::loop_device::LoopDevice;
-use plan::DiskPath;
+use super::settings::DiskPath;
 
 /// Pages written at once when an image is filled.
 const CHUNK: usize = 1 << 20;

@@ -15,12 +15,19 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use domain::local::enter;
-use plan::{Link, Plan};
+use plan::{DomainSpec, Plan};
+
+use super::settings::{At, Link};
 
 /// The outside machine's address on the measured link.
 const PEER: &str = "10.77.1.1";
 /// The measured domain's address there.
 const MEASURED: &str = "10.77.1.2";
+
+/// What the plan says of where a domain is.
+fn at(domain: &DomainSpec) -> Result<At> {
+    plan::section(&domain.at).context("a domain's `at`")
+}
 
 /// The namespaces and what is plugged into them.
 pub(super) struct Links {
@@ -67,7 +74,7 @@ impl Links {
             let own = self.path(name);
             if *name == control {
                 self.ip(name, &format!("address add {address}/24 dev load-br"))?;
-            } else if domain.link == Link::Bridge {
+            } else if at(domain)?.link == Link::Bridge {
                 self.ip(
                     &control,
                     &format!(

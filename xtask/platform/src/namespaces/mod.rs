@@ -7,10 +7,11 @@
 mod disks;
 mod links;
 mod loop_device;
+mod settings;
 mod userns;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,14 +21,46 @@ use anyhow::{Context, Result};
 use disks::Disks;
 use links::Links;
 use meter::cpulist::CpuList;
-pub use userns::become_root_if_possible;
 
-use super::Platform;
+use settings::{Devices, DiskPath, Settings};
+
+use super::{
+    Kind, Platform,
+    doctor::{Finding, Survey, examine},
+    place,
+};
 use domain::{
     Domain,
     local::{LocalDomain, new_network_namespace},
 };
-use plan::{AttachmentSpec, Device, DiskPath, Plan, substitute};
+use plan::{AttachmentSpec, Cell, Device, Plan, Sources};
+
+/// The platform's entry in the registry.
+pub(crate) struct NetworkNamespaces;
+
+impl Kind for NetworkNamespaces {
+    fn name(&self) -> &'static str {
+        "namespaces"
+    }
+
+    fn check(&self, plan: &Plan, sources: &Sources) -> Result<()> {
+        settings::check(plan, sources)
+    }
+
+    fn before_threads(&self) {
+        userns::become_root_if_possible();
+    }
+
+    fn prepare(&self, plan: &Plan, binaries: &Path, folder: &Path) -> Result<Box<dyn Platform>> {
+        Ok(Box::new(Namespaces::prepare(plan, binaries, folder)?))
+    }
+
+    fn doctor(&self, plan: &Plan, cells: &[Cell]) -> Result<Vec<Finding>> {
+        let survey = Survey::new(plan, cells, BTreeSet::new());
+        let shell = place::shell(None, None)?;
+        Ok(plan.domains.keys().flat_map(|name| examine(&survey, name, &*shell, false)).collect())
+    }
+}
 
 /// One kernel, a namespace a domain.
 pub struct Namespaces {
@@ -53,7 +86,7 @@ impl Namespaces {
             domains.insert(name, LocalDomain { binaries: binaries.to_owned(), cpus, network: Some(network) });
         }
         let links = Links::prepare(plan, networks)?;
-        let disks = Disks::prepare(folder, disk_bytes(plan)?, needs_loop(plan), &mut notes)?;
+        let disks = Disks::prepare(folder, disk_bytes(plan)?, needs_loop(plan)?, &mut notes)?;
         Ok(Self { domains, links, disks, notes })
     }
 }
@@ -61,14 +94,18 @@ impl Namespaces {
 /// Size of the disks; nothing where no cell measures one.
 fn disk_bytes(plan: &Plan) -> Result<Option<u64>> {
     let measured = plan::expand(plan)?.iter().any(|cell| plan.probes[&cell.probe].device == Device::Disk);
-    let Some(size) = plan.platform.disk_size.as_ref().filter(|_| measured) else { return Ok(None) };
-    let size = substitute(size.get_ref(), &plan.variables).map_err(anyhow::Error::msg)?;
-    let size: meter::units::Bytes = size.parse().map_err(anyhow::Error::msg)?;
-    Ok(Some(size.0))
+    let settings: Settings =
+        plan::section(&plan.platform.settings).context("the plan's [platform.settings]")?;
+    if measured { settings.disk_bytes(plan).map_err(anyhow::Error::msg) } else { Ok(None) }
 }
 
-fn needs_loop(plan: &Plan) -> bool {
-    plan.attachments.values().any(|attachment| attachment.disk == DiskPath::Loop)
+fn devices(attachment: &AttachmentSpec) -> Result<Devices> {
+    plan::section(&attachment.device).context("an attachment's `device`")
+}
+
+fn needs_loop(plan: &Plan) -> Result<bool> {
+    let mut all = plan.attachments.values().map(devices);
+    all.try_fold(false, |any, devices| Ok(any || devices?.disk == DiskPath::Loop))
 }
 
 /// The CPUs of each domain on this machine. One with fewer than the plan counts on shares them: the
@@ -118,14 +155,15 @@ impl Platform for Namespaces {
 
     fn lacks(&self, attachment: &AttachmentSpec, device: Device) -> Option<String> {
         match device {
-            Device::Disk => self.disks.lacks(attachment.disk),
+            Device::Disk => self.disks.lacks(devices(attachment).ok()?.disk),
             Device::Network => None,
         }
     }
 
     fn attach(&mut self, attachment: &AttachmentSpec, _: Device) -> Result<BTreeMap<String, String>> {
-        let mut words = self.links.attach(attachment.measured.get_ref(), attachment.network)?;
-        if let Some(path) = self.disks.path(attachment.disk) {
+        let devices = devices(attachment)?;
+        let mut words = self.links.attach(attachment.measured.get_ref(), devices.network)?;
+        if let Some(path) = self.disks.path(devices.disk) {
             words.insert("disk".into(), path_text(path)?);
         }
         Ok(words)

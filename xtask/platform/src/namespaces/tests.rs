@@ -6,7 +6,7 @@ use plan::plans_folder;
 
 #[test]
 fn a_machine_with_fewer_cpus_shares_them_and_says_so() {
-    let plan = plan::load(&plans_folder().join("ipsj-2010.toml"), &Overrides::default()).unwrap();
+    let (plan, _) = plan::load(&plans_folder().join("ipsj-2010.toml"), &Overrides::default()).unwrap();
     let mut notes = Vec::new();
     let cpus = share_cpus(&plan, &CpuList::new([0, 1]), &mut notes).unwrap();
     assert_eq!(cpus["b"], [1]);

@@ -5,7 +5,8 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 use anyhow::{Result, bail};
 use meter::cpulist::CpuList;
 
-use super::{Place, health};
+use super::health;
+use crate::place::Place;
 use domain::{
     Domain, Process, ToolCommand,
     shell::{Said, Shell},

@@ -7,10 +7,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{Xen, xl};
+use super::{Xen, settings::At, xl};
 use crate::Platform;
 use domain::{Event, Process, shell::quote};
-use plan::PlaceSpec;
 
 /// The lock of a Xen host, in its control domain.
 pub(super) const LOCK: &str = "/run/iomatrix.lock";
@@ -137,7 +136,7 @@ impl Xen {
     /// Destroys a guest and creates it again, without the measured devices.
     pub(super) fn revive(&mut self, domain: &str) -> Result<()> {
         let (guest, config) = match &self.at[domain] {
-            PlaceSpec { guest: Some(guest), config: Some(config), .. } => (guest.clone(), config.clone()),
+            At { guest: Some(guest), config: Some(config), .. } => (guest.clone(), config.clone()),
             _ => bail!("it does not answer, and the plan names no `guest` and `config` to make it again"),
         };
         self.places[domain].disconnect();

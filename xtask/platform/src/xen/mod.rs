@@ -4,11 +4,12 @@
 //! Devices are switched while the guest runs, one passed through at a time; a guest that does not
 //! answer is destroyed and created again. At the end everything is where it was.
 
+mod doctor;
 #[cfg(test)]
 mod fake;
-mod find;
 mod health;
-mod place;
+mod lab;
+mod settings;
 mod switch;
 #[cfg(test)]
 mod tests;
@@ -17,23 +18,56 @@ mod xl;
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use anyhow::{Context, Result, bail};
-pub use place::Place;
+use settings::{Devices, Parts, Settings, Way};
 use switch::{At, Held};
 use xl::{Vcpu, Xl};
 
-use super::Platform;
+use super::{
+    Kind, Lab, Observed, Platform,
+    doctor::Finding,
+    find,
+    place::{self, Place},
+};
 use domain::{Domain, Process, shell::Shell};
-use plan::{AttachmentSpec, Device, DiskPath, Link, PlaceSpec, Plan, XenSpec};
+use plan::{AttachmentSpec, Cell, Device, Plan, Sources};
+
+/// The least CPU time that a domain with a load must have got while the probe ran, in seconds.
+const LEAST_VCPU_S: f64 = 0.05;
+
+/// The platform's entry in the registry.
+pub(crate) struct XenHost;
+
+impl Kind for XenHost {
+    fn name(&self) -> &'static str {
+        "xen"
+    }
+
+    fn check(&self, plan: &Plan, sources: &Sources) -> Result<()> {
+        settings::check(plan, sources)
+    }
+
+    fn prepare(&self, plan: &Plan, binaries: &Path, folder: &Path) -> Result<Box<dyn Platform>> {
+        Ok(Box::new(Xen::prepare(plan, binaries, folder)?))
+    }
+
+    fn doctor(&self, plan: &Plan, cells: &[Cell]) -> Result<Vec<Finding>> {
+        doctor::look(plan, cells)
+    }
+
+    fn lab(&self) -> Option<&dyn Lab> {
+        Some(&lab::XenLab)
+    }
+}
 
 /// A Xen host, the guests of a plan, and machines beside it.
 pub struct Xen {
-    spec: XenSpec,
+    settings: Settings,
     control: String,
     outside: String,
     places: BTreeMap<String, Box<dyn Place>>,
     /// Holds this Xen host's lock.
     turn: Option<Box<dyn Process>>,
-    at: BTreeMap<String, PlaceSpec>,
+    at: BTreeMap<String, settings::At>,
     /// CPUs of the host, as the plan wants them for each domain.
     pinning: BTreeMap<String, Vec<usize>>,
     /// CPUs inside of each domain.
@@ -59,10 +93,12 @@ impl Xen {
     /// Connects to every domain, finds the measured devices, pins the virtual CPUs. `folder` gets the
     /// host's own account of itself.
     pub fn prepare(plan: &Plan, binaries: &Path, folder: &Path) -> Result<Self> {
+        let parts = Parts::of(plan)?;
         let mut places = BTreeMap::new();
-        for (name, domain) in &plan.domains {
-            let place =
-                place::open(domain, &plan.platform, binaries).with_context(|| format!("domain `{name}`"))?;
+        for (name, at) in &parts.at {
+            let config = parts.settings.ssh_config.as_deref();
+            let place = place::open(at.ssh.as_deref(), at.namespace.as_deref(), config, binaries)
+                .with_context(|| format!("domain `{name}`"))?;
             places.insert(name.clone(), place);
         }
         let mut xen = Self::with_places(plan, places)?;
@@ -72,24 +108,18 @@ impl Xen {
 
     /// The platform on places that are connected.
     fn with_places(plan: &Plan, places: BTreeMap<String, Box<dyn Place>>) -> Result<Self> {
-        let spec =
-            plan.platform.xen.clone().context("the plan has no [platform.xen]: which disk, which NIC")?;
-        let at: BTreeMap<String, PlaceSpec> = plan
-            .domains
-            .iter()
-            .map(|(name, domain)| (name.clone(), domain.at.clone().unwrap_or_default()))
-            .collect();
+        let Parts { settings, at, .. } = Parts::of(plan)?;
         let mut pinning = BTreeMap::new();
         for (name, domain) in &plan.domains {
             let cpus: meter::cpulist::CpuList = domain.cpus.parse().map_err(anyhow::Error::msg)?;
             pinning.insert(name.clone(), cpus.cpus().to_vec());
         }
-        let disk = Held::new(find::Mark::Serial(spec.disk.clone()));
-        let nic = Held::new(find::Mark::Mac(spec.nic.clone()));
+        let disk = Held::new(find::Mark::Serial(settings.disk.clone()));
+        let nic = Held::new(find::Mark::Mac(settings.nic.clone()));
         let (control, outside) =
             (plan.platform.control.get_ref().clone(), plan.platform.outside.get_ref().clone());
         let mut xen = Self {
-            spec,
+            settings,
             control,
             outside,
             places,
@@ -165,6 +195,12 @@ impl Xen {
         done
     }
 
+    /// How an attachment gives a device.
+    fn way(&self, attachment: &AttachmentSpec, device: Device) -> Result<Way> {
+        let devices: Devices = plan::section(&attachment.device).context("an attachment's `device`")?;
+        Ok(devices.way(device))
+    }
+
     fn control(&self) -> &dyn Shell {
         &*self.places[&self.control]
     }
@@ -209,17 +245,12 @@ impl Platform for Xen {
         Ok(self.place(name)?)
     }
 
-    fn lacks(&self, attachment: &AttachmentSpec, device: Device) -> Option<String> {
+    fn lacks(&self, attachment: &AttachmentSpec, _: Device) -> Option<String> {
         let measured = attachment.measured.get_ref();
         if let Some(reason) = self.lost.get(measured) {
             return Some(format!("domain `{measured}` is lost: {reason}"));
         }
-        let direct = match device {
-            Device::Disk => attachment.disk == DiskPath::Direct,
-            Device::Network => attachment.network == Link::Direct,
-        };
-        let is_guest = self.at[measured].guest.is_some();
-        (!direct && !is_guest).then(|| format!("`{measured}` is no guest of Xen: it has no virtual devices"))
+        None
     }
 
     fn attach(&mut self, attachment: &AttachmentSpec, device: Device) -> Result<BTreeMap<String, String>> {
@@ -240,14 +271,10 @@ impl Platform for Xen {
         words.insert("peer".into(), self.peer().0.to_owned());
         let measured = attachment.measured.get_ref().clone();
         self.place(&measured)?;
-        let direct = match device {
-            Device::Disk => attachment.disk == DiskPath::Direct,
-            Device::Network => attachment.network == Link::Direct,
-        };
-        let wanted = match (self.at[&measured].guest.is_some(), direct) {
-            (true, true) => At::Passed(measured.clone()),
-            (true, false) => At::Virtual(measured.clone()),
-            _ => At::Control,
+        let wanted = match self.way(attachment, device)? {
+            Way::Native => At::Control,
+            Way::Virtual => At::Virtual(measured.clone()),
+            Way::Passthrough => At::Passed(measured.clone()),
         };
         let mut switched = self.switch(&measured, device, &wanted);
         if let Err(error) = &switched {
@@ -279,6 +306,11 @@ impl Platform for Xen {
     fn troubles(&mut self) -> Vec<String> {
         self.look_for_troubles()
             .unwrap_or_else(|error| vec![format!("and the control domain does not say why: {error:#}")])
+    }
+
+    fn proof_of_work(&self, domain: &str, gained: &BTreeMap<String, f64>) -> Option<Observed> {
+        let measured = *gained.get(&format!("{domain}.vcpu_s"))?;
+        Some(Observed { key: "vcpu_s", measured, required: LEAST_VCPU_S })
     }
 
     fn observe(&self) -> Result<BTreeMap<String, f64>> {

@@ -8,11 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{
-    Xen,
-    find::{self, Mark},
-    xl::QUESTION,
-};
+use super::{Xen, xl::QUESTION};
+use crate::find::{self, Mark};
 use domain::shell::Shell;
 use plan::Device;
 
@@ -77,7 +74,7 @@ impl Xen {
 
     /// The outside machine's address on the measured link, and the length of its network.
     pub(super) fn peer(&self) -> (&str, &str) {
-        self.spec.peer.split_once('/').unwrap_or((&self.spec.peer, "24"))
+        self.settings.peer.split_once('/').unwrap_or((&self.settings.peer, "24"))
     }
 
     /// Brings `device` to where it is `wanted`, seen from the domain that is `measured`; gives the path
@@ -99,7 +96,7 @@ impl Xen {
             }
         }
         let mark = own.unwrap_or_else(|| match (wanted, device) {
-            (At::Virtual(_), Device::Disk) => Mark::Virtual(VIRTUAL_DISK.into()),
+            (At::Virtual(_), Device::Disk) => Mark::Named(VIRTUAL_DISK.into()),
             (At::Virtual(_), Device::Network) => Mark::Mac(VIRTUAL_MAC.into()),
             _ => self.held(device).mark.clone(),
         });
@@ -161,7 +158,7 @@ impl Xen {
                 self.xl().pci_attach(&guest, &function)
             }
             (At::Virtual(domain), Device::Disk) => {
-                let script = self.spec.block_script.as_ref().map(|path| format!("script={path},"));
+                let script = self.settings.block_script.as_ref().map(|path| format!("script={path},"));
                 let script = script.unwrap_or_default();
                 let device = format!("vdev={VIRTUAL_DISK},access=rw,{script}target=/dev/{name}");
                 self.xl().switch("block-attach", &self.guest_of(domain)?, &[device])
@@ -174,7 +171,7 @@ impl Xen {
                 self.control().ask(&bridge, QUESTION)?;
                 link_up(self.control(), &name, None)?;
                 let mut device = vec![format!("mac={VIRTUAL_MAC}"), format!("bridge={BRIDGE}")];
-                device.extend(self.spec.vif_script.as_ref().map(|path| format!("script={path}")));
+                device.extend(self.settings.vif_script.as_ref().map(|path| format!("script={path}")));
                 self.xl().switch("network-attach", &self.guest_of(domain)?, &device)
             }
         }
@@ -193,7 +190,7 @@ impl Xen {
             (At::Virtual(domain), Device::Disk) => {
                 let guest = self.guest_of(domain)?;
                 self.xl().switch("block-detach", &guest, &[VIRTUAL_DISK.into()])?;
-                self.wait_until_gone(domain, &Mark::Virtual(VIRTUAL_DISK.into()))?;
+                self.wait_until_gone(domain, &Mark::Named(VIRTUAL_DISK.into()))?;
             }
             (At::Virtual(domain), Device::Network) => {
                 let guest = self.guest_of(domain)?;

@@ -19,7 +19,7 @@ fn fake() -> (Plan, Xen, Rc<RefCell<Host>>) {
 /// The platform on that host.
 fn on(host: &Rc<RefCell<Host>>) -> (Plan, Result<Xen>) {
     let plan = plans_folder().join("xen-lab-quick.toml");
-    let plan = plan::load(&plan, &Overrides::default()).unwrap();
+    let (plan, _) = plan::load(&plan, &Overrides::default()).unwrap();
     let place = |name: &String| -> Box<dyn Place> {
         Box::new(FakePlace { name: name.clone(), host: Rc::clone(host) })
     };
@@ -243,4 +243,42 @@ fn a_switch_that_fails_is_told_and_the_next_one_begins_from_a_known_state() {
     host.borrow_mut().broken = None;
     let words = attach(&plan, &mut xen, "dom0", Device::Disk).unwrap();
     assert_eq!(words["disk"], "/dev/sda");
+}
+
+#[test]
+fn places_of_a_xen_plan_that_are_none_are_refused_before_anything_runs() {
+    let text = std::fs::read_to_string(plans_folder().join("xen-lab-quick.toml")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["ipsj-2010.toml", "published/ipsj-2010-os113.toml"] {
+        std::fs::create_dir_all(folder.path().join("published")).unwrap();
+        std::fs::copy(plans_folder().join(name), folder.path().join(name)).unwrap();
+    }
+    let path = folder.path().join("wrong.toml");
+    for (from, to, complaint) in [
+        ("ssh = \"xen-lab-b\"", "ssh = \"-oProxyCommand=touch /tmp/x\"", "`ssh` is `-oProxyCommand"),
+        ("guest = \"B\"", "guest = \"--help\"", "`guest` is `--help`"),
+        ("config = \"/lab/b.cfg\"", "config = \"b.cfg\"", "it must be an absolute path"),
+        ("nic = \"52:54:00:00:00:03\"", "nic = \"\"", "`nic` is ``; it must be a MAC"),
+        ("disk = \"IOMATRIX-XEN\"", "disk = \"\"", "`disk` is ``"),
+        ("network = \"virtual\"", "network = \"native\"", "`b` is a guest"),
+        (
+            "device = { disk = \"native\", network = \"native\" }\n\n[attachments.passthrough]",
+            "device = { disk = \"virtual\", network = \"native\" }\n\n[attachments.passthrough]",
+            "is no guest of Xen",
+        ),
+        ("disk = \"virtual\"", "disk = \"loop\"", "unknown variant `loop`"),
+        ("peer = \"10.77.1.1/24\"", "peer = \"10.77.1.1; reboot\"", "`peer` is"),
+        ("address = \"10.77.0.1\"", "address = \"generator\"", "it must be an IP address"),
+    ] {
+        let line = 1 + text[..text.find(from).expect(from)].matches('\n').count();
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+        let error =
+            format!("{:#}", crate::built_in().load(&path, &Overrides::default()).map(drop).unwrap_err());
+        assert!(error.contains(complaint) && error.contains(&format!("wrong.toml:{line}: ")), "{error}");
+    }
+    let start = text.find("[platform.settings]").unwrap();
+    let end = text.find("# The same machine").unwrap();
+    std::fs::write(&path, format!("{}{}", &text[..start], &text[end..])).unwrap();
+    let error = format!("{:#}", crate::built_in().load(&path, &Overrides::default()).map(drop).unwrap_err());
+    assert!(error.contains("needs [platform.settings]"), "{error}");
 }

@@ -1,7 +1,6 @@
 //! Where the numbers come from: order, plan, machine and binaries.
 
 use maud::{Markup, html};
-use serde::Serialize;
 use serde_json::Value;
 
 use super::table;
@@ -73,12 +72,11 @@ fn attachments(input: &Input) -> Table {
         vec![
             if spec.baseline { format!("{name} (baseline)") } else { name.clone() },
             spec.measured.get_ref().clone(),
-            word(&spec.disk),
-            word(&spec.network),
+            device(&spec.device),
             spec.about.clone(),
         ]
     });
-    let head = ["Attachment", "Measured domain", "Disk", "Network", "What it is"];
+    let head = ["Attachment", "Measured domain", "Device", "What it is"];
     data("Attachments: how the measured domain reaches its device.", &head, rows.collect())
 }
 
@@ -103,9 +101,13 @@ fn variables(input: &Input) -> Table {
     data("Words of the plan.", &["Word", "Value"], rows.collect())
 }
 
-/// A word of the plan as it is written there.
-fn word(value: &impl Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| Some(value.as_str()?.to_owned())).unwrap_or(NONE.into())
+/// The platform's terms for a device, as the plan has them.
+fn device(terms: &toml::Table) -> String {
+    let term = |(key, value): (&String, &toml::Value)| match value.as_str() {
+        Some(word) => format!("{key}: {word}"),
+        None => format!("{key}: {value}"),
+    };
+    if terms.is_empty() { NONE.into() } else { terms.iter().map(term).collect::<Vec<_>>().join(", ") }
 }
 
 /// The commands of all parts, each with its domain.

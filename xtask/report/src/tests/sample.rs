@@ -30,7 +30,7 @@ pub const FLOOD_COSTS_S: f64 = 2.8;
 pub fn plan(repetitions: u32) -> Plan {
     let path = tools::workspace().join("plans/ipsj-2010.toml");
     let overrides = Overrides { repetitions: Some(repetitions), ..Overrides::default() };
-    plan::load(&path, &overrides).unwrap()
+    plan::load(&path, &overrides).unwrap().0
 }
 
 /// Writes the plan and a journal into `folder`.

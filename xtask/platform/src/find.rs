@@ -1,5 +1,5 @@
 //! Devices by what they are, never by the names that a kernel happened to give: a disk by its serial
-//! number, an interface by its MAC address, a virtual disk by its number on Xen's bus.
+//! number, an interface by its MAC address.
 
 use std::{
     thread,
@@ -8,9 +8,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::xl::QUESTION;
 use domain::shell::{Shell, quote};
 
+/// Longest that a question may take.
+const QUESTION: Duration = Duration::from_secs(20);
 /// How long a kernel may take to see a device that was just attached.
 const APPEAR: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 40 });
 
@@ -24,8 +25,8 @@ pub enum Mark {
     Serial(String),
     /// The MAC address of an interface.
     Mac(String),
-    /// The name under which a virtual disk was attached, such as `xvdb`.
-    Virtual(String),
+    /// The name that whoever attached a virtual disk gave it, such as `xvdb`.
+    Named(String),
 }
 
 impl Mark {
@@ -43,18 +44,32 @@ impl Mark {
                 quote(mac)
             ),
             // Its node is there before its back end: only a disk with a size can be used, or detached again.
-            Self::Virtual(name) => format!(
+            Self::Named(name) => format!(
                 "s=$(cat /sys/block/{name}/size 2>/dev/null); [ -b /dev/{name} ] && [ \"${{s:-0}}\" -gt 0 ] && echo {name} || true"
             ),
         }
     }
 
+    /// A script that says that the device is here and can be used: of a disk it reads a block past the kernel's
+    /// cache. It fails where that is not so.
+    pub fn examination(&self) -> String {
+        let find = self.script();
+        let here = format!("n=$({find}); [ -n \"$n\" ] || {{ echo 'it is not here' >&2; exit 1; }}; ");
+        match self {
+            Self::Mac(_) => here + "echo \"$n\"",
+            _ => {
+                here + "if words=$(timeout 10 dd if=/dev/$n of=/dev/null bs=4096 count=1 iflag=direct 2>&1); \
+                        then echo \"$n, read with O_DIRECT\"; else echo \"$n is here, but: $words\" >&2; exit 1; fi"
+            }
+        }
+    }
+
     /// What it is, for messages.
-    fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         match self {
             Self::Serial(serial) => format!("disk with the serial number {serial}"),
             Self::Mac(mac) => format!("interface with the address {mac}"),
-            Self::Virtual(name) => format!("virtual disk {name}"),
+            Self::Named(name) => format!("virtual disk {name}"),
         }
     }
 }

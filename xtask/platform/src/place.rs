@@ -1,4 +1,5 @@
-//! Places that the platform `xen` works with: machines behind SSH, and this one.
+//! Places in which scripts run as well as tools: machines behind SSH, and this one, perhaps in another
+//! network namespace.
 
 use std::{
     fs::File,
@@ -10,15 +11,13 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use meter::cpulist::CpuList;
-
 use domain::{
     Domain, Process, ToolCommand,
     local::{LocalDomain, LocalProcess, enter},
-    shell::{Said, Shell, run},
-    ssh::{SshDomain, Target},
+    shell::{LocalShell, Said, Shell, run},
+    ssh::{Link, SshDomain, Target},
 };
-use plan::{DomainSpec, PlatformSpec};
+use meter::cpulist::CpuList;
 
 /// A domain in which scripts run as well as tools.
 pub trait Place: Domain + Shell {
@@ -35,22 +34,38 @@ pub trait Place: Domain + Shell {
     fn cpus(&self) -> Result<CpuList>;
 }
 
-/// The place of `domain`; a connection is opened by its first use.
-pub fn open(domain: &DomainSpec, platform: &PlatformSpec, binaries: &Path) -> Result<Box<dyn Place>> {
-    let at = domain.at.clone().unwrap_or_default();
-    let Some(host) = at.ssh else {
-        let network = match at.namespace {
-            Some(path) => {
-                let file = File::open(&path).with_context(|| format!("open the namespace {path}"))?;
-                Some(Arc::new(OwnedFd::from(file)))
-            }
-            None => None,
-        };
-        let cpus = CpuList::allowed()?.cpus().to_vec();
-        return Ok(Box::new(Here(LocalDomain { binaries: binaries.to_owned(), cpus, network })));
+/// The place of a domain on `ssh`, a host as OpenSSH knows it by its configuration file or the user's own; on this
+/// machine where it is on none, in the network namespace at that path. A connection is opened by its first use.
+pub fn open(
+    ssh: Option<&str>,
+    namespace: Option<&str>,
+    config: Option<&str>,
+    binaries: &Path,
+) -> Result<Box<dyn Place>> {
+    if let Some(host) = ssh {
+        let target = Target { host: host.to_owned(), config: config.map(Into::into) };
+        return Ok(Box::new(SshDomain::new(target, binaries.to_owned())));
+    }
+    let network = match namespace {
+        Some(path) => {
+            let file = File::open(path).with_context(|| format!("open the namespace {path}"))?;
+            Some(Arc::new(OwnedFd::from(file)))
+        }
+        None => None,
     };
-    let config = platform.ssh_config.as_ref().map(Into::into);
-    Ok(Box::new(SshDomain::new(Target { host, config }, binaries.to_owned())))
+    let cpus = CpuList::allowed()?.cpus().to_vec();
+    Ok(Box::new(Here(LocalDomain { binaries: binaries.to_owned(), cpus, network })))
+}
+
+/// A shell on `ssh`, else on this machine: for questions, without a tool.
+pub fn shell(ssh: Option<&str>, config: Option<&str>) -> Result<Box<dyn Shell>> {
+    match ssh {
+        Some(host) => {
+            let target = Target { host: host.to_owned(), config: config.map(Into::into) };
+            Ok(Box::new(Link::open(target)?))
+        }
+        None => Ok(Box::new(LocalShell)),
+    }
 }
 
 impl Place for SshDomain {

@@ -8,8 +8,9 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{folder::Folder, wires::Wires};
+use super::wires::Wires;
 use domain::local::enter;
+use lab::folder::Folder;
 
 /// Loopback ports that lead to the machines' SSH.
 pub struct Ports {

@@ -16,10 +16,10 @@ use anyhow::{Context, Result};
 use meter::control::Control;
 
 use super::{
-    folder::Folder,
     machines::{self, Ports},
     wires::Wires,
 };
+use lab::folder::Folder;
 
 /// What the supervisor is told once its machines may outlive who had them booted.
 pub const STAY: &str = "stay";

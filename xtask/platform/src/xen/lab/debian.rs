@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::folder::Folder;
 use domain::shell::{LocalShell, Shell, run};
+use lab::folder::Folder;
 
 /// What Domain-0 and the guests are made of.
 const PACKAGES: &str = "linux-image-amd64,xen-system-amd64,dropbear-bin,iproute2,kmod,busybox-static";

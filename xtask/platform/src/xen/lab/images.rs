@@ -11,9 +11,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{archive::Archive, debian, folder::Folder};
+use super::debian;
 use domain::shell::{LocalShell, Shell, run};
 use domain::space::free_bytes;
+use lab::{archive::Archive, folder::Folder};
 use tools::sha256;
 
 const DOM0_INITRD: &str = include_str!("guest/dom0-initrd");

@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::tap;
 use domain::local::{enter, new_network_namespace};
+use lab::tap;
 
 /// The outside machine on the load network.
 pub const OUTSIDE_LOAD: &str = "10.77.0.1/24";
