@@ -11,6 +11,7 @@ pub mod config;
 pub mod fuzzing;
 pub mod interface;
 pub mod options;
+pub mod peers;
 pub mod protocol;
 pub mod record;
 pub mod server;

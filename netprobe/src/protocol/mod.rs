@@ -28,6 +28,7 @@ pub mod channel;
 pub mod frame;
 pub mod hello;
 pub mod message;
+pub mod network_errors;
 pub mod order;
 pub mod report;
 pub mod token;

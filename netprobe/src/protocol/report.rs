@@ -3,7 +3,7 @@
 use meter::{interrupts::InterruptCount, usage::Usage};
 use serde::{Deserialize, Serialize};
 
-use crate::workload::trouble::NetworkErrors;
+use super::network_errors::NetworkErrors;
 
 /// Growth over one interval at the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -10,11 +10,9 @@ use std::{
 use meter::{Error, Result, clock};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::{
-    peers::same_host,
-    roster::{Delivery, Place},
-};
+use super::roster::{Delivery, Place};
 use crate::{
+    peers::same_host,
     protocol::{
         hello::{self, Cookie, Hello},
         order::{Order, Transport, Workload},

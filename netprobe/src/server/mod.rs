@@ -4,7 +4,6 @@
 pub mod door;
 pub mod gather;
 pub mod limits;
-pub mod peers;
 pub mod roster;
 pub mod session;
 pub mod tally;
@@ -26,6 +25,7 @@ use mio::{
 
 use crate::{
     config::{Access, ServeConfig},
+    peers,
     protocol::{
         channel::Channel,
         frame::Assembler,

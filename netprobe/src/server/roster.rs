@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::peers::same_host;
+use crate::peers::same_host;
 use crate::protocol::hello::Cookie;
 
 /// A data connection with the number of its flow.

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     options::LocalOptions,
+    peers::same_host,
     protocol::order::{SocketOptions, Wait},
-    server::peers::same_host,
 };
 
 /// Longest wait of one system call before the stop flag is looked at.
