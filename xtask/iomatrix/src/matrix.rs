@@ -196,7 +196,8 @@ fn begin(folder: &Path, plan: &Plan, mut header: Header) -> Result<Journal> {
 fn go_on(mut journal: Journal, earlier: &Contents, now: &Header) -> Result<(Journal, u64)> {
     resume::check_same(&earlier.header, now)?;
     let sequence = earlier.trials.last().map_or(0, |trial| trial.sequence + 1);
-    journal.resumed(Resumed { started_wall_ns: now.started_wall_ns, sequence })?;
+    let boot_id = now.boot_id.clone();
+    journal.resumed(Resumed { started_wall_ns: now.started_wall_ns, sequence, boot_id })?;
     Ok((journal, sequence))
 }
 
@@ -208,6 +209,7 @@ fn header(work: &Work, platform: &dyn Platform, binaries: &Binaries) -> Result<H
         plan_sha256: String::new(),
         seed: work.plan.seed,
         started_wall_ns: clock::wall_ns(),
+        boot_id: platform.boot_id(),
         platform: platform.label(),
         host: serde_json::to_value(HostFacts::collect())?,
         domain_cpus: platform.domain_cpus(),

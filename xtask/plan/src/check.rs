@@ -7,7 +7,7 @@ use anyhow::Result;
 use meter::cpulist::CpuList;
 use toml::Spanned;
 
-use super::{PartSpec, Plan, expand, names, source::Sources, substitute};
+use super::{AttachmentSpec, PartSpec, Plan, expand, names, source::Sources, substitute};
 
 /// Words that the coordinator and the platform give to arguments, besides `address.DOMAIN`.
 const BUILT_IN_WORDS: [&str; 4] = ["disk", "peer", "cpus", "cpu"];
@@ -28,6 +28,7 @@ pub(super) fn check(plan: &Plan, sources: &Sources) -> Result<()> {
     checker.platform()?;
     checker.domains()?;
     checker.attachments()?;
+    checker.controls()?;
     checker.loads()?;
     checker.probes()?;
     checker.matrix()?;
@@ -160,6 +161,27 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// A control is the baseline once more.
+    fn controls(&self) -> Result<()> {
+        let what = |attachment: &AttachmentSpec| {
+            let stands_in =
+                attachment.stands_in.iter().map(|(part, whole)| (part.clone(), whole.get_ref().clone()));
+            let stands_in: Vec<(String, String)> = stands_in.collect();
+            (attachment.measured.get_ref().clone(), attachment.disk, attachment.network, stands_in)
+        };
+        let baseline = self.plan.attachments.values().find(|attachment| attachment.baseline).map(what);
+        for (name, control) in self.plan.attachments.iter().filter(|(_, attachment)| attachment.control) {
+            if control.baseline || baseline != Some(what(control)) {
+                let message = format!(
+                    "the control `{name}` must be the baseline once more: the same measured domain, disk, network \
+                     and `stands_in`, without `baseline`"
+                );
+                return Err(self.sources.error(&["attachments", name, "control"], message));
+            }
+        }
+        Ok(())
+    }
+
     fn loads(&self) -> Result<()> {
         self.plan.loads.iter().try_for_each(|(name, load)| self.parts(&["loads", name, "parts"], &load.parts))
     }
@@ -179,6 +201,12 @@ impl Checker<'_> {
                 if let Some(fault) = names::fault(&metric.name, "") {
                     let at = ["probes", name, "metrics", &index.to_string(), "name"];
                     return Err(self.sources.error(&at, fault));
+                }
+                if !(0.0..=1000.0).contains(&metric.margin_percent) {
+                    let at = ["probes", name, "metrics", &index.to_string(), "margin_percent"];
+                    let (metric, margin) = (&metric.name, metric.margin_percent);
+                    let message = format!("`margin_percent` of `{metric}` is {margin}; it must be 0 to 1000");
+                    return Err(self.sources.error(&at, message));
                 }
             }
             let costs = probe.cost.iter().flat_map(|cost| {

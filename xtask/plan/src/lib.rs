@@ -111,6 +111,10 @@ pub struct AttachmentSpec {
     /// Whether other attachments are compared with this one.
     #[serde(default)]
     pub baseline: bool,
+    /// Whether this is a second arm of the baseline: the same thing once more, which shows how far apart two equal
+    /// things are.
+    #[serde(default)]
+    pub control: bool,
     /// Domains that are one with another here: without a hypervisor the load of guest A runs on the
     /// one machine there is.
     #[serde(default)]
@@ -202,6 +206,14 @@ pub struct MetricSpec {
     pub unit: String,
     /// Which direction is good.
     pub better: Better,
+    /// Relative difference that has no practical meaning, in percent. Verdicts are about it.
+    #[serde(default = "default_margin_percent")]
+    pub margin_percent: f64,
+}
+
+/// The margin of a metric whose plan names none, in percent.
+fn default_margin_percent() -> f64 {
+    1.0
 }
 
 /// Which direction of a metric is good.

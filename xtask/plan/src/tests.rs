@@ -168,3 +168,19 @@ fn a_platforms_part_is_read_with_the_line_of_what_is_wrong_in_it() {
     assert!(error.contains("missing field `disk`") && error.contains("ipsj-2010.toml:"), "{error}");
     assert!(section::<Device>(&plan.attachments["dom0"].device).is_err());
 }
+
+#[test]
+fn a_control_is_the_baseline_once_more_and_margins_are_numbers() {
+    let control = |measured: &str| {
+        format!(
+            "[attachments.again]\nmeasured = \"{measured}\"\ndisk = \"direct\"\nnetwork = \"direct\"\ncontrol = true\n\
+             stands_in = {{ dom0 = \"native\", a = \"native\", b = \"native\" }}\n\n[attachments.dom0]"
+        )
+    };
+    let error = error_after("[attachments.dom0]", &control("dom0"));
+    assert!(error.contains("the control `again` must be the baseline once more"), "{error}");
+    let error = error_after("better = \"less\"", "better = \"less\"\nmargin_percent = -1.0");
+    assert!(error.contains("`margin_percent` of `elapsed` is -1; it must be 0 to 1000"), "{error}");
+    let plan = shipped("aa.toml");
+    assert!(plan.attachments["native-again"].control && !plan.attachments["native-again"].baseline);
+}

@@ -51,6 +51,11 @@ pub trait Platform {
     /// Things that a reader of the results must know: shared CPUs, missing rights.
     fn notes(&self) -> Vec<String>;
 
+    /// The boot of the measured machine's kernel, as it names it; `None` where that is not known.
+    fn boot_id(&self) -> Option<String> {
+        None
+    }
+
     /// The CPUs that each domain really got, such as `0-1`.
     fn domain_cpus(&self) -> BTreeMap<String, String>;
 

@@ -3,22 +3,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meter::random::Random;
-use stats::Interval;
+use plan::{Better, Cell, CostSpec, MetricSpec, ProbeSpec, PublishedCell};
+use results::{journal::Trial, outcome::Counts};
+use stats::{
+    Interval,
+    cost::{self, Cost, Work},
+    effect::Effect,
+    verdict::Verdict,
+};
 
-use super::{
+use crate::{
+    families::{self, Family, seed},
     input::{self, Input},
     summary::{
-        CellSummary, CostSummary, Drift, Estimated, IntervalSummary, MetricSummary, Percentiles,
-        PublishedSummary, SCHEMA_VERSION, Summary, better_name, verdict_name,
+        CellFlags, CellSummary, Change, ControlSummary, CostSummary, Drift, Estimated, IntervalSummary,
+        LoadEffect, MetricSummary, Percentiles, PublishedSummary, SCHEMA_VERSION, Summary, better_name,
+        verdict as verdict_summary,
     },
 };
-use plan::{Cell, CostSpec, MetricSpec, ProbeSpec, PublishedCell};
-use results::outcome::Counts;
+
+/// All families of a folder, by probe and metric.
+type Families<'a> = BTreeMap<(&'a str, &'a str), Family>;
 
 /// The summary of a results folder. The same input gives the same summary, bit by bit.
 pub fn summarise(input: &Input) -> Summary {
     let probes: BTreeMap<&String, &ProbeSpec> =
         input.plan.probes.iter().filter(|(name, _)| input.cells().any(|cell| cell.probe == **name)).collect();
+    let families = families::all(input, &probes);
+    let cell = |cell: &Cell| summarise_cell(input, &families, cell, probes[&cell.probe]);
     Summary {
         schema: SCHEMA_VERSION,
         plan: input.plan.name.clone(),
@@ -29,24 +41,33 @@ pub fn summarise(input: &Input) -> Summary {
         notes: input.notes.clone(),
         baseline: input.baseline().map(str::to_owned),
         confidence_percent: stats::CONFIDENCE_PERCENT,
-        margin_percent: stats::MARGIN_PERCENT,
+        boots: input.boot_count() as u64,
         trials_planned: input.header.trials,
         outcomes: input.trials.iter().map(|trial| trial.outcome).collect(),
-        cells: input.cells().map(|cell| summarise_cell(input, cell, probes[&cell.probe])).collect(),
-        drift: probes.iter().map(|(name, spec)| ((*name).clone(), drift(input, name, spec))).collect(),
+        cells: input.cells().map(cell).collect(),
+        drift: probes
+            .iter()
+            .map(|(name, spec)| ((*name).clone(), drift(input, name, spec, first(&families, name, spec))))
+            .collect(),
         published_source: input.plan.published.as_ref().map(|published| published.source.clone()),
     }
 }
 
-fn summarise_cell(input: &Input, cell: &Cell, probe: &ProbeSpec) -> CellSummary {
+/// The family of a probe in its first metric.
+fn first<'a>(families: &'a Families<'a>, name: &'a str, spec: &'a ProbeSpec) -> Option<&'a Family> {
+    families.get(&(name, spec.metrics.first()?.name.as_str()))
+}
+
+fn summarise_cell(input: &Input, families: &Families, cell: &Cell, probe: &ProbeSpec) -> CellSummary {
     let outcomes: Counts = input.trials_of(cell).map(|trial| trial.outcome).collect();
     let repetitions: BTreeSet<u32> = input.trials_of(cell).map(|trial| trial.repetition).collect();
     let planned = u64::from(input.plan.repetitions);
     let compared_with = input.compared_with(cell, |other| input.header.cells.contains(other));
     let metric = |spec: &MetricSpec| {
-        let summary = summarise_metric(input, cell, compared_with.as_ref(), spec);
-        (spec.name.clone(), summary)
+        let family = families.get(&(cell.probe.as_str(), spec.name.as_str()));
+        (spec.name.clone(), summarise_metric(input, family, cell, spec))
     };
+    let family = first(families, &cell.probe, probe);
     CellSummary {
         published_id: input.plan.published_cell(cell).map(|published| published.id.clone()),
         n: outcomes.completed(),
@@ -55,6 +76,13 @@ fn summarise_cell(input: &Input, cell: &Cell, probe: &ProbeSpec) -> CellSummary 
         outcomes,
         metrics: probe.metrics.iter().map(metric).collect(),
         cost_per_interrupt: cost(input, cell, compared_with.as_ref(), probe.cost.as_ref()),
+        load_effect: family.and_then(|family| load_effect(family, cell, probe)),
+        control: family.and_then(|family| family.controls.get(cell)).map(|control| ControlSummary {
+            percent: percent(control.log_ratio),
+            noise_floor_percent: percent(control.noise_floor),
+            differs: control.differs,
+        }),
+        flags: family.map(|family| cell_flags(input, family, cell, probe)).unwrap_or_default(),
         published: published(input, cell, probe),
         compared_with,
         name: cell.name(),
@@ -62,13 +90,21 @@ fn summarise_cell(input: &Input, cell: &Cell, probe: &ProbeSpec) -> CellSummary 
     }
 }
 
-fn summarise_metric(input: &Input, cell: &Cell, other: Option<&Cell>, spec: &MetricSpec) -> MetricSummary {
+/// A logarithm of a ratio as a change in percent.
+fn percent(log_ratio: f64) -> f64 {
+    log_ratio.exp_m1() * 100.0
+}
+
+fn summarise_metric(input: &Input, family: Option<&Family>, cell: &Cell, spec: &MetricSpec) -> MetricSummary {
     let runs = input.runs(cell, &spec.name);
-    let baseline = other.map(|other| input.runs(other, &spec.name)).unwrap_or_default();
     let described = stats::describe(&runs);
-    let [mean_interval, variance_interval] =
-        stats::spread_intervals(&runs, &mut random(input, cell, &spec.name, "spread"));
-    let compared = stats::compare(&runs, &baseline, &mut random(input, cell, &spec.name, "compare"));
+    let mut random = Random::new(seed(input, cell, &spec.name, "spread"));
+    let [mean_interval, variance_interval] = stats::spread_intervals(&runs, &mut random);
+    let compared = family.and_then(|family| family.against_baseline.get(cell));
+    let comparison = compared.map(|compared| &compared.comparison);
+    let effects = comparison.map(|comparison| &comparison.effects);
+    let log_ratio = effects.and_then(|effects| effects.log_ratio);
+    let judged = |verdict: Option<Verdict>, better| verdict.map(|found| verdict_summary(found, better));
     let percentile = |percent: f64| stats::percentile(&runs, percent);
     MetricSummary {
         unit: spec.unit.clone(),
@@ -89,12 +125,72 @@ fn summarise_metric(input: &Input, cell: &Cell, other: Option<&Cell>, spec: &Met
             p95: percentile(95.0),
             p99: percentile(99.0),
         },
-        difference: compared.and_then(|c| estimated(Some(c.difference), c.difference_interval)),
-        ratio: compared.and_then(|c| estimated(c.ratio, c.ratio_interval)),
-        variance_ratio: compared.and_then(|c| estimated(c.variance_ratio, c.variance_ratio_interval)),
-        cliffs_delta: compared.map(|compared| compared.cliffs_delta),
-        verdict: compared.and_then(|compared| compared.verdict).map(verdict_name),
+        margin_percent: spec.margin_percent,
+        blocks: comparison.map_or(0, |comparison| comparison.blocks as u64),
+        difference: effects.and_then(|effects| plain(effects.difference)),
+        ratio: log_ratio.and_then(exponential),
+        ratio_adjusted: log_ratio
+            .and_then(|effect| ends(effect.adjusted.map(|interval| interval.map(f64::exp)))),
+        median_ratio: comparison
+            .and_then(|comparison| comparison.median_ratio)
+            .filter(|ratio| ratio.is_finite()),
+        pairing: effects.and_then(|effects| effects.pairing).filter(|pairing| pairing.is_finite()),
+        adjusted_p_value: comparison.and_then(|comparison| comparison.adjusted_p_value),
+        comparisons: compared.map_or(0, |compared| compared.count as u64),
+        noise_floor_percent: compared.and_then(|compared| compared.noise_floor).map(percent),
+        variance_ratio: effects.and_then(|effects| effects.log_variance_ratio).and_then(exponential),
+        cliffs_delta: comparison.map(|comparison| comparison.cliffs_delta),
+        verdict: judged(comparison.and_then(|comparison| comparison.verdict), spec.better),
+        variance_verdict: judged(comparison.and_then(|comparison| comparison.spread_verdict), Better::Less),
     }
+}
+
+fn load_effect(family: &Family, cell: &Cell, probe: &ProbeSpec) -> Option<LoadEffect> {
+    let compared = family.load_effects.get(cell)?;
+    let better = probe.metrics.first()?.better;
+    let effects = &compared.comparison.effects;
+    let interaction = family.interactions.get(cell);
+    Some(LoadEffect {
+        compared_with: compared.with.clone(),
+        difference: plain(effects.difference),
+        ratio: effects.log_ratio.and_then(exponential),
+        verdict: compared.comparison.verdict.map(|found| verdict_summary(found, better)),
+        interaction: interaction.and_then(|contrast| exponential(contrast.effect)),
+        interaction_verdict: interaction
+            .and_then(|contrast| contrast.verdict)
+            .map(|found| verdict_summary(found, better)),
+    })
+}
+
+fn cell_flags(input: &Input, family: &Family, cell: &Cell, probe: &ProbeSpec) -> CellFlags {
+    let flagged = family.flags.as_ref().and_then(|(cells, flags)| {
+        let place = cells.iter().position(|other| other == cell)?;
+        flags.cells.get(place)
+    });
+    let (Some(flagged), Some(metric)) = (flagged, probe.metrics.first()) else { return CellFlags::default() };
+    let sequences: Vec<u64> = input
+        .completed(cell)
+        .filter(|trial| trial.metrics.contains_key(&metric.name))
+        .map(|trial| trial.sequence)
+        .collect();
+    let change = |change: &stats::drift::ChangePoint| {
+        Some(Change { sequence: *sequences.get(change.index)?, shift: change.shift })
+    };
+    CellFlags {
+        drift_tau: flagged.trend.filter(|_| flagged.drifts).map(|trend| trend.tau),
+        changes: flagged.changes.iter().filter_map(change).collect(),
+        several_levels: flagged.several_levels,
+    }
+}
+
+/// An effect as it is.
+fn plain(effect: Effect) -> Option<Estimated> {
+    estimated(Some(effect.value), effect.interval)
+}
+
+/// An effect on the scale of logarithms, as a ratio.
+fn exponential(effect: Effect) -> Option<Estimated> {
+    estimated(Some(effect.value.exp()), effect.interval.map(|interval| interval.map(f64::exp)))
 }
 
 /// A number with its interval, where the number is one.
@@ -110,43 +206,51 @@ fn ends(interval: Option<Interval>) -> Option<IntervalSummary> {
         .map(IntervalSummary::from)
 }
 
-/// The bootstrap's generator for one number: its own, so that a cell more or less changes no other.
-fn random(input: &Input, cell: &Cell, metric: &str, purpose: &str) -> Random {
-    // FNV-1a (Fowler, Noll and Vo), 64 bits.
-    let name = cell.name();
-    let bytes = [&name, metric, purpose].into_iter().flat_map(|word| word.bytes().chain([0]));
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    Random::new(input.header.seed ^ hash)
-}
-
+/// What one interrupt costs in `cell`, against the baseline under the same load: under another, the load would be
+/// in the cost.
 fn cost(input: &Input, cell: &Cell, other: Option<&Cell>, spec: Option<&CostSpec>) -> Option<CostSummary> {
     let (other, spec) = (other?, spec?);
-    let runs = |cell: &Cell| -> Vec<stats::Run> {
-        let run = |metrics: &BTreeMap<String, f64>| {
-            Some(stats::Run {
-                elapsed_s: *metrics.get(&spec.elapsed)?,
-                work: *metrics.get(&spec.work)?,
-                interrupts: *metrics.get(&spec.interrupts)?,
-            })
-        };
-        input.completed(cell).filter_map(|trial| run(&trial.metrics)).collect()
+    let work = |trial: &Trial| {
+        Some(Work {
+            elapsed_s: *trial.metrics.get(&spec.elapsed)?,
+            work: *trial.metrics.get(&spec.work)?,
+            // The baseline needs no interrupts of its own.
+            interrupts: trial.metrics.get(&spec.interrupts).copied().unwrap_or(f64::NAN),
+        })
     };
-    // The baseline needs no interrupts of its own.
-    let baseline: Vec<stats::Run> = input
+    let runs: Vec<(u32, u32, Work)> = input
+        .completed(cell)
+        .filter_map(|trial| Some((input.boot(trial), trial.repetition, work(trial)?)))
+        .filter(|(_, _, work)| work.interrupts.is_finite())
+        .collect();
+    let baseline: BTreeMap<(u32, u32), Work> = input
         .completed(other)
-        .filter_map(|trial| {
-            let (elapsed_s, work) = (*trial.metrics.get(&spec.elapsed)?, *trial.metrics.get(&spec.work)?);
-            Some(stats::Run { elapsed_s, work, interrupts: 0.0 })
+        .filter_map(|trial| Some(((input.boot(trial), trial.repetition), work(trial)?)))
+        .collect();
+    let slope = cost::slope(&runs.iter().map(|(_, _, run)| *run).collect::<Vec<_>>());
+    let slope_us = slope.and_then(|(us, interval)| estimated(Some(us), Some(interval)));
+    if other.load != cell.load {
+        let withheld = Some(format!("the baseline has no cell under the load {:?}", cell.load));
+        return Some(CostSummary { withheld, slope_us, ..CostSummary::default() });
+    }
+    let mut blocks: Vec<cost::Block> = runs
+        .into_iter()
+        .filter_map(|(boot, block, run)| {
+            Some(cost::Block { boot, run, baseline: *baseline.get(&(boot, block))? })
         })
         .collect();
-    let mut random = random(input, cell, &spec.interrupts, "cost");
-    Some(match stats::cost_per_interrupt(&runs(cell), &baseline, &mut random) {
-        stats::Cost::Known { us, interval } => {
-            CostSummary { us: Some(us), interval: ends(interval), withheld: None }
-        }
-        stats::Cost::Withheld(reason) => CostSummary { withheld: Some(reason), ..CostSummary::default() },
+    blocks.sort_by_key(|block| block.boot);
+    let mut random = Random::new(seed(input, cell, &spec.interrupts, "cost"));
+    Some(match cost::cost_per_interrupt(&blocks, &mut random) {
+        Cost::Known { us, interval, elapsed_us, share } => CostSummary {
+            us: Some(us),
+            interval: ends(interval),
+            elapsed_us: Some(elapsed_us).filter(|us| us.is_finite()),
+            share_percent: Some(share * 100.0).filter(|share| share.is_finite()),
+            withheld: None,
+            slope_us,
+        },
+        Cost::Withheld(reason) => CostSummary { withheld: Some(reason), slope_us, ..CostSummary::default() },
     })
 }
 
@@ -196,7 +300,8 @@ pub fn ratios_to_median(input: &Input, probe: &str, spec: &ProbeSpec) -> Vec<(u6
         .collect()
 }
 
-fn drift(input: &Input, probe: &str, spec: &ProbeSpec) -> Drift {
+fn drift(input: &Input, probe: &str, spec: &ProbeSpec, family: Option<&Family>) -> Drift {
+    let warm_up = family.and_then(|family| family.flags.as_ref()).and_then(|(_, flags)| flags.warm_up);
     let runs = ratios_to_median(input, probe, spec);
     let ratios: Vec<f64> = runs.iter().map(|(_, _, ratio)| *ratio).collect();
     let trend = stats::trend(&ratios);
@@ -208,5 +313,6 @@ fn drift(input: &Input, probe: &str, spec: &ProbeSpec) -> Drift {
         change_at: change.and_then(|change| runs.get(change.index)).map(|(sequence, _, _)| *sequence),
         change_percent: change.map(|change| change.shift * 100.0),
         change_p_value: change.map(|change| change.p_value),
+        warm_up_percent: warm_up.map(|warm_up| warm_up.excess * 100.0).filter(|excess| excess.is_finite()),
     }
 }

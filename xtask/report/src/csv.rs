@@ -129,6 +129,7 @@ mod tests {
                 key: String::new(),
                 unit: unit.into(),
                 better: Better::Less,
+                margin_percent: 1.0,
             })
         };
         assert_eq!(column_of("elapsed", "s"), "elapsed_s");

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use super::number::utc;
 use plan::{Cell, MetricSpec, Plan, ProbeSpec};
 use results::journal::{self, Header, Resumed, Trial};
+use stats::series::Run;
 
 /// A results folder as read.
 pub struct Input {
@@ -16,6 +17,8 @@ pub struct Input {
     pub header: Header,
     /// The trials, in the order of execution.
     pub trials: Vec<Trial>,
+    /// Sequence numbers with which sessions begin, each with the number of its boot, from 0.
+    boots: Vec<(u64, u32)>,
     /// Places in `trials` of each cell's.
     by_cell: BTreeMap<Cell, Vec<usize>>,
     /// The header's notes, and what reading the folder adds to them.
@@ -43,11 +46,12 @@ impl Input {
             );
         }
         notes.extend(contents.resumed.iter().map(later_session));
+        let boots = boots(&contents.header, &contents.resumed);
         let mut by_cell: BTreeMap<Cell, Vec<usize>> = BTreeMap::new();
         for (place, trial) in contents.trials.iter().enumerate() {
             by_cell.entry(trial.cell.clone()).or_default().push(place);
         }
-        let input = Self { plan, header: contents.header, trials: contents.trials, by_cell, notes };
+        let input = Self { plan, header: contents.header, trials: contents.trials, boots, by_cell, notes };
         for cell in input.cells() {
             let probe = input.plan.probes.get(&cell.probe);
             let spec = probe.with_context(|| {
@@ -75,6 +79,27 @@ impl Input {
         self.completed(cell).filter_map(|trial| trial.metrics.get(metric).copied()).collect()
     }
 
+    /// The completed trials of one cell that have this number, with their boot and block.
+    pub fn series(&self, cell: &Cell, metric: &str) -> Vec<Run> {
+        self.completed(cell)
+            .filter_map(|trial| {
+                let value = *trial.metrics.get(metric)?;
+                Some(Run { boot: self.boot(trial), block: trial.repetition, value })
+            })
+            .collect()
+    }
+
+    /// The boot that a trial ran in, from 0.
+    pub fn boot(&self, trial: &Trial) -> u32 {
+        let session = self.boots.partition_point(|(sequence, _)| *sequence <= trial.sequence);
+        session.checked_sub(1).map_or(0, |session| self.boots[session].1)
+    }
+
+    /// How many boots the trials ran in.
+    pub fn boot_count(&self) -> usize {
+        self.boots.iter().map(|(_, boot)| boot + 1).max().unwrap_or(1) as usize
+    }
+
     /// The completed trials of one cell.
     pub fn completed(&self, cell: &Cell) -> impl Iterator<Item = &Trial> {
         self.trials_of(cell).filter(|trial| trial.outcome.counts())
@@ -85,6 +110,17 @@ impl Input {
         self.plan.attachments.iter().find(|(_, spec)| spec.baseline).map(|(name, _)| name.as_str())
     }
 
+    /// The load that has no parts.
+    pub fn idle(&self) -> Option<&str> {
+        self.plan.loads.iter().find(|(_, spec)| spec.parts.is_empty()).map(|(name, _)| name.as_str())
+    }
+
+    /// The same cell without load; `None` for one that has none.
+    pub fn unloaded(&self, cell: &Cell) -> Option<Cell> {
+        let idle = self.idle().filter(|idle| *idle != cell.load)?;
+        Some(Cell::new(&cell.probe, &cell.attachment, idle))
+    }
+
     /// Of the cells for which `exists` holds, the one to compare `cell` with: the baseline attachment
     /// under the same load, else without load.
     pub fn compared_with(&self, cell: &Cell, exists: impl Fn(&Cell) -> bool) -> Option<Cell> {
@@ -92,8 +128,7 @@ impl Input {
         if cell.attachment == baseline {
             return None;
         }
-        let idle = self.plan.loads.iter().find(|(_, spec)| spec.parts.is_empty()).map(|(name, _)| name);
-        [Some(&cell.load), idle]
+        [Some(cell.load.as_str()), self.idle()]
             .into_iter()
             .flatten()
             .map(|load| Cell::new(&cell.probe, baseline, load))
@@ -121,6 +156,25 @@ pub fn published_metric(probe: &ProbeSpec) -> Option<&MetricSpec> {
             .find(|metric| metric.unit == "bits/s")
             .or_else(|| named(&probe.cost.as_ref()?.elapsed)),
     }
+}
+
+/// Where sessions begin, and in which boot: a boot is another where its id is, and one that is not known is the
+/// one before.
+fn boots(header: &Header, resumed: &[Resumed]) -> Vec<(u64, u32)> {
+    let mut known: Vec<&String> = Vec::new();
+    let mut now = 0;
+    let sessions = [(0, &header.boot_id)].into_iter().chain(resumed.iter().map(|r| (r.sequence, &r.boot_id)));
+    sessions
+        .map(|(sequence, id)| {
+            if let Some(id) = id {
+                now = known.iter().position(|other| *other == id).unwrap_or(known.len());
+                if now == known.len() {
+                    known.push(id);
+                }
+            }
+            (sequence, now as u32)
+        })
+        .collect()
 }
 
 /// What a reader must know of a session that went on with an interrupted matrix.

@@ -4,6 +4,7 @@
 
 mod analyse;
 mod csv;
+mod families;
 mod figure;
 mod html;
 mod input;
@@ -15,6 +16,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 mod view;
+mod warnings;
 mod write;
 
 use std::path::Path;

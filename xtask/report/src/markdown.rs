@@ -5,7 +5,7 @@ use super::{
     number,
     summary::Summary,
     table::{self, Table},
-    view,
+    view, warnings,
 };
 
 /// The summary in Markdown.
@@ -20,7 +20,10 @@ pub fn page(input: &Input, summary: &Summary) -> String {
         summary.seed,
         number::utc(summary.started_wall_ns),
     ));
-    for note in &summary.notes {
+    for warning in warnings::of(summary) {
+        text.push_str(&format!("* **{}**\n", plain(&warning)));
+    }
+    for note in warnings::scope(summary).iter().chain(&summary.notes) {
         text.push_str(&format!("* {}\n", plain(note)));
     }
     for probe in view::probes(input, summary) {

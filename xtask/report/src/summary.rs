@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use plan::{Better, Cell};
 use results::outcome::Counts;
+use stats::verdict::{Direction, Verdict};
 
 /// Version of the summary's keys.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// Everything that the statistics say about one results folder.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -30,10 +31,11 @@ pub struct Summary {
     pub notes: Vec<String>,
     /// The attachment that others are compared with; null when the plan names none.
     pub baseline: Option<String>,
-    /// How sure each interval is, in percent. Intervals are not widened for the number of comparisons.
+    /// How sure each interval is that stands for itself, in percent; verdicts are from wider ones, which are adjusted
+    /// for the number of comparisons.
     pub confidence_percent: f64,
-    /// How far a ratio may be from 1, in percent, to be called no difference.
-    pub margin_percent: f64,
+    /// Boots that the trials ran in. With one, intervals hold for that boot only.
+    pub boots: u64,
     /// Trials that the plan asks for.
     pub trials_planned: u64,
     /// Trials by how they ended, repeated attempts included.
@@ -70,6 +72,12 @@ pub struct CellSummary {
     pub metrics: BTreeMap<String, MetricSummary>,
     /// What one interrupt costs; null when the probe has no rule for it, and for the baseline itself.
     pub cost_per_interrupt: Option<CostSummary>,
+    /// What the load does to this cell: against the same attachment without load, in the probe's first metric.
+    pub load_effect: Option<LoadEffect>,
+    /// Where this is a second arm of the baseline: how far apart the two are, in the probe's first metric.
+    pub control: Option<ControlSummary>,
+    /// What a reader must know of its runs, in the probe's first metric.
+    pub flags: CellFlags,
     /// What was published of this cell.
     pub published: Option<PublishedSummary>,
 }
@@ -101,17 +109,96 @@ pub struct MetricSummary {
     pub max: Option<f64>,
     /// Percentiles of the runs.
     pub percentiles: Percentiles,
-    /// Mean less the mean of the cell that it is compared with.
+    /// Relative difference that has no practical meaning, in percent (from the plan).
+    pub margin_percent: f64,
+    /// Blocks in which both this cell and the one that it is compared with have a run: what follows is from them.
+    pub blocks: u64,
+    /// Mean of run less baseline's run, block by block.
     pub difference: Option<Estimated>,
-    /// Mean divided by the mean of the cell that it is compared with.
+    /// Geometric mean of run divided by baseline's run, block by block.
     pub ratio: Option<Estimated>,
+    /// The interval of the ratio, adjusted for the number of comparisons.
+    pub ratio_adjusted: Option<IntervalSummary>,
+    /// Ratio of the medians.
+    pub median_ratio: Option<f64>,
+    /// Width of the interval over that which the same runs give without pairing: far below 1 where the machine drifts.
+    pub pairing: Option<f64>,
+    /// How likely a difference of means at least as large is by chance, adjusted for all cells of the probe (Holm).
+    pub adjusted_p_value: Option<f64>,
+    /// Comparisons that the adjusted numbers count: of means and of variances, in all cells of the probe.
+    pub comparisons: u64,
+    /// How far apart two equal things are, in percent, from the control; null without one.
+    pub noise_floor_percent: Option<f64>,
     /// Variance divided by the variance of the cell that it is compared with.
     pub variance_ratio: Option<Estimated>,
     /// Cliff's δ against the cell that it is compared with: −1 (all runs smaller) to 1 (all larger).
     pub cliffs_delta: Option<f64>,
-    /// What can be said of the difference: `higher`, `lower`, `no-difference` (within the margin), or
-    /// `undecided`; null without an interval.
-    pub verdict: Option<&'static str>,
+    /// What can be said of the difference of means; null with too few blocks.
+    pub verdict: Option<VerdictSummary>,
+    /// What can be said of the variances, for which a factor of 2 has no practical meaning.
+    pub variance_verdict: Option<VerdictSummary>,
+}
+
+/// What can be said of an effect, from its adjusted interval and the margin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct VerdictSummary {
+    /// `different` (wholly beyond the margin), `small` (not equal, and not wholly beyond the margin), `equivalent`
+    /// (wholly within the margin) or `undecided`.
+    pub word: &'static str,
+    /// `higher` or `lower`, where it is `different` or `small`.
+    pub direction: Option<&'static str>,
+    /// `better` or `worse`, where the metric has a good direction.
+    pub meaning: Option<&'static str>,
+    /// Blocks (boots, where there are several) that would probably decide, where it is `undecided`.
+    pub units_to_decide: Option<u64>,
+}
+
+/// What a load does within one attachment.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct LoadEffect {
+    /// The cell without load.
+    pub compared_with: Cell,
+    /// Mean of loaded less unloaded, block by block, in the metric's unit.
+    pub difference: Option<Estimated>,
+    /// Geometric mean of loaded divided by unloaded, block by block.
+    pub ratio: Option<Estimated>,
+    /// What can be said, with all loads of the probe counted.
+    pub verdict: Option<VerdictSummary>,
+    /// The ratio divided by the baseline's ratio under the same load: what the attachment adds to the load's effect.
+    pub interaction: Option<Estimated>,
+    /// What can be said of the interaction.
+    pub interaction_verdict: Option<VerdictSummary>,
+}
+
+/// What a control says.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ControlSummary {
+    /// How far it is from the baseline that it is a second arm of, in percent.
+    pub percent: f64,
+    /// How far two equal things are apart here, in percent.
+    pub noise_floor_percent: f64,
+    /// Whether it differs beyond chance, and no difference in this result can be believed.
+    pub differs: bool,
+}
+
+/// What a reader must know of a cell's runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct CellFlags {
+    /// Kendall's τ, where the runs rise or fall over the order of execution beyond chance.
+    pub drift_tau: Option<f64>,
+    /// Sudden changes beyond chance, in order.
+    pub changes: Vec<Change>,
+    /// Whether runs gather around several levels, so that the mean lies where no run is.
+    pub several_levels: bool,
+}
+
+/// A sudden change.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Change {
+    /// Sequence number of the first trial after it.
+    pub sequence: u64,
+    /// Median after less median before, in the metric's unit.
+    pub shift: f64,
 }
 
 /// Percentiles of the runs, interpolated; null where less than one run is expected beyond.
@@ -160,8 +247,14 @@ pub struct CostSummary {
     pub us: Option<f64>,
     /// Its interval, in microseconds.
     pub interval: Option<IntervalSummary>,
+    /// Elapsed time per interrupt, in microseconds.
+    pub elapsed_us: Option<f64>,
+    /// The cost as a share of the elapsed time, in percent.
+    pub share_percent: Option<f64>,
     /// Why it is not given, such as too few interrupts to divide by.
     pub withheld: Option<String>,
+    /// How much longer a run of this cell takes for each interrupt more, in microseconds.
+    pub slope_us: Option<Estimated>,
 }
 
 /// Numbers published elsewhere. What was not legible is null.
@@ -206,6 +299,8 @@ pub struct Drift {
     pub change_percent: Option<f64>,
     /// How likely such a change is by chance.
     pub change_p_value: Option<f64>,
+    /// How much the runs of first blocks are above the others, in percent, where that is beyond chance.
+    pub warm_up_percent: Option<f64>,
 }
 
 impl CellSummary {
@@ -233,12 +328,25 @@ pub fn better_name(better: Better) -> &'static str {
     }
 }
 
-/// The name of a verdict, as in the summary.
-pub fn verdict_name(verdict: stats::Verdict) -> &'static str {
+/// A verdict, as in the summary, for a metric of which that direction is good.
+pub fn verdict(verdict: Verdict, better: Better) -> VerdictSummary {
+    let plain = |word| VerdictSummary { word, direction: None, meaning: None, units_to_decide: None };
+    let directed = |word, direction: Direction| {
+        let (direction, good) = match direction {
+            Direction::Higher => ("higher", Better::More),
+            Direction::Lower => ("lower", Better::Less),
+        };
+        let judged = if better == good { "better" } else { "worse" };
+        let meaning = (better != Better::Neither).then_some(judged);
+        VerdictSummary { direction: Some(direction), meaning, ..plain(word) }
+    };
     match verdict {
-        stats::Verdict::Higher => "higher",
-        stats::Verdict::Lower => "lower",
-        stats::Verdict::NoDifference => "no-difference",
-        stats::Verdict::Undecided => "undecided",
+        Verdict::Different(direction) => directed("different", direction),
+        Verdict::Small(direction) => directed("small", direction),
+        Verdict::Equivalent => plain("equivalent"),
+        Verdict::Undecided { units } => VerdictSummary {
+            units_to_decide: Some(units).filter(|units| *units < u64::MAX),
+            ..plain("undecided")
+        },
     }
 }

@@ -5,11 +5,19 @@ use super::{
     number,
     summary::Summary,
     table::{self, Table},
-    view,
+    view, warnings,
 };
 
 /// Columns that a narrow terminal goes without, the least missed first.
 const DISPENSABLE: [&str; 4] = ["Min–max", "Interrupts", "Std dev", "Differs"];
+
+/// What stands beside a change for each verdict, and what it means.
+pub const MARKS: [(&str, &str, &str); 4] = [
+    ("different", "≠", "lies wholly beyond the margin"),
+    ("small", "~", "excludes 1 and is not wholly beyond the margin"),
+    ("equivalent", "=", "lies wholly within the margin"),
+    ("undecided", "?", "holds 1 and reaches beyond the margin"),
+];
 
 /// One table per probe, no wider than `width` where that can be had by leaving out columns.
 pub fn text(input: &Input, summary: &Summary, width: usize) -> String {
@@ -28,17 +36,20 @@ pub fn text(input: &Input, summary: &Summary, width: usize) -> String {
         text.push_str(&format!(", {others}"));
     }
     text.push_str(&format!(" · {}\n", summary.platform));
-    let marked = |verdict: &str| {
-        summary.cells.iter().flat_map(|cell| cell.metrics.values()).any(|m| m.verdict == Some(verdict))
+    let shown = |word: &str| {
+        let metrics = summary.cells.iter().flat_map(|cell| cell.metrics.values());
+        metrics.filter_map(|metric| metric.verdict).any(|verdict| verdict.word == word)
     };
-    if marked("undecided") {
-        text.push_str("?  the 95 % interval of the difference holds zero\n");
+    for (word, mark, means) in MARKS {
+        if shown(word) {
+            text.push_str(&format!("{mark}  {word}: the adjusted interval of the ratio {means}\n"));
+        }
     }
-    if marked("no-difference") {
-        text.push_str(&format!(
-            "=  no difference: the 95 % interval of the ratio lies within ±{} %\n",
-            summary.margin_percent
-        ));
+    for warning in warnings::of(summary) {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    if let Some(scope) = warnings::scope(summary) {
+        text.push_str(&format!("note: {scope}\n"));
     }
     for note in &summary.notes {
         text.push_str(&format!("note: {note}\n"));

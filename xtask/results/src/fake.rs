@@ -19,6 +19,7 @@ pub fn header() -> Header {
         plan_sha256: String::new(),
         seed: 1,
         started_wall_ns: 0,
+        boot_id: None,
         platform: "test".into(),
         host: Value::Null,
         domain_cpus: BTreeMap::new(),

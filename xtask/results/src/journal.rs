@@ -40,6 +40,9 @@ pub struct Resumed {
     pub started_wall_ns: u64,
     /// Number of the first trial that follows.
     pub sequence: u64,
+    /// Boot of the measured machine's kernel, as it names it; null where it is not known.
+    #[serde(default)]
+    pub boot_id: Option<String>,
 }
 
 /// What holds for all trials of a results folder.
@@ -55,6 +58,10 @@ pub struct Header {
     pub seed: u64,
     /// When it began, in nanoseconds since 1970-01-01 UTC.
     pub started_wall_ns: u64,
+    /// Boot of the measured machine's kernel, as it names it; null where it is not known. A later session can have
+    /// another.
+    #[serde(default)]
+    pub boot_id: Option<String>,
     /// What kind of place this was, in words that belong on every page of a report, such as "network
     /// namespaces on one kernel, no hypervisor".
     pub platform: String,
@@ -314,7 +321,7 @@ mod tests {
         let torn = fs::read_to_string(&path).unwrap() + "{\"line\":\"tri";
         fs::write(&path, torn).unwrap();
         let mut journal = Journal::reopen(folder.path()).unwrap();
-        let resumed = Resumed { started_wall_ns: 9, sequence: 1 };
+        let resumed = Resumed { started_wall_ns: 9, sequence: 1, boot_id: Some("b".into()) };
         journal.resumed(resumed.clone()).unwrap();
         journal.trial(trial(1)).unwrap();
         let contents = read(folder.path()).unwrap();

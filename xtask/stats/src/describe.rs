@@ -75,6 +75,18 @@ pub(crate) fn sorted(runs: &[f64]) -> Vec<f64> {
     sorted
 }
 
+/// Cliff's delta (Psychological Bulletin 114, 1993), by counting in the sorted baseline.
+pub(crate) fn cliffs_delta(runs: &[f64], baseline: &[f64]) -> f64 {
+    let baseline = sorted(baseline);
+    let mut balance = 0_i64;
+    for &run in runs {
+        let smaller = baseline.partition_point(|&other| other < run);
+        let not_larger = baseline.partition_point(|&other| other <= run);
+        balance += smaller as i64 - (baseline.len() - not_larger) as i64;
+    }
+    balance as f64 / (runs.len() * baseline.len()) as f64
+}
+
 /// The quantile at `share` (0 to 1) of sorted, non-empty runs.
 pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let position = share * (sorted.len() - 1) as f64;
@@ -96,6 +108,15 @@ mod tests {
         assert_eq!((described.n, described.mean, described.median), (8, 5.0, 4.5));
         assert_eq!((described.min, described.max), (2.0, 9.0));
         assert_eq!(described.variance, Some(32.0 / 7.0));
+    }
+
+    #[test]
+    fn ties_count_for_neither_side() {
+        assert_eq!(cliffs_delta(&[1.0, 2.0], &[1.0, 2.0]), 0.0);
+        assert_eq!(cliffs_delta(&[5.0, 6.0], &[1.0, 2.0]), 1.0);
+        assert_eq!(cliffs_delta(&[0.0], &[1.0, 2.0]), -1.0);
+        // Of nine pairs the first is larger in 6 and smaller in 3.
+        assert!((cliffs_delta(&[3.0, 5.0, 7.0], &[2.0, 4.0, 6.0]) - 3.0 / 9.0).abs() < 1e-12);
     }
 
     #[test]

@@ -8,8 +8,7 @@ use meter::random::Random;
 
 use crate::{
     LEAST_RUNS,
-    compare::cliffs_delta,
-    describe::describe,
+    describe::{cliffs_delta, describe},
     effect::{Effect, Effects, Tails, effects},
     flip::least_units,
     series::{Pair, Run, pairs, resolution},

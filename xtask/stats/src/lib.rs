@@ -5,10 +5,9 @@
 //! `docs/statistics.md` says which method is used where, and why.
 
 mod bootstrap;
-mod compare;
 pub mod contrast;
 pub mod control;
-mod cost;
+pub mod cost;
 mod describe;
 pub mod distribution;
 pub mod drift;
@@ -19,10 +18,10 @@ mod flip;
 pub mod modes;
 pub mod power;
 pub mod series;
+mod spread;
 pub mod verdict;
 
 pub use bootstrap::{CONFIDENCE_PERCENT, Interval, LEAST_RUNS};
-pub use compare::{MARGIN_PERCENT, Verdict, compare, spread_intervals};
-pub use cost::{Cost, Run, cost_per_interrupt};
 pub use describe::{describe, distribution, percentile};
 pub use drift::{change_point, trend};
+pub use spread::spread_intervals;

@@ -138,6 +138,11 @@ impl Platform for Namespaces {
         "network namespaces on one kernel, no hypervisor".into()
     }
 
+    fn boot_id(&self) -> Option<String> {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(id.trim().to_owned())
+    }
+
     fn notes(&self) -> Vec<String> {
         self.notes.clone()
     }

@@ -89,7 +89,8 @@ fn draw_cell(
     svg.tint((x, y), (width, height), "blank", 0.6);
     let strength = STRONGEST * (change.abs() / strongest).sqrt().min(1.0);
     svg.tint((x, y), (width, height), if worse { "worse" } else { "better" }, strength);
-    let doubt = if metric.verdict == Some("undecided") { "\u{a0}?" } else { "" };
+    let doubt =
+        if metric.verdict.is_some_and(|verdict| verdict.word == "undecided") { "\u{a0}?" } else { "" };
     svg.text((middle, y + 19.0), Anchor::Middle, "strong", &format!("{}{doubt}", number::ratio(ratio.value)));
     let percent = match ratio.interval {
         Some(interval) if width > 120.0 => {

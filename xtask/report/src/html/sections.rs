@@ -24,6 +24,7 @@ pub fn probe(probe: &Probe, figures: &[Figure]) -> Markup {
             (table(&tables::results(probe)))
             @for figure in figures.iter().skip(1) { (figure_of(figure)) }
             (table(&tables::spread(probe)))
+            @if let Some(loads) = tables::load_effects(probe) { (table(&loads)) }
             @if let Some(published) = tables::published(probe) {
                 (table(&published))
                 @if let Some(published) = &probe.input.plan.published {
@@ -87,24 +88,34 @@ pub fn incomplete(input: &Input, summary: &Summary) -> Markup {
 
 /// How the numbers came about.
 pub fn method(summary: &Summary) -> Markup {
-    let (confidence, margin, least) = (summary.confidence_percent, summary.margin_percent, stats::LEAST_RUNS);
+    let (confidence, least) = (summary.confidence_percent, stats::LEAST_RUNS);
     let rules = [
         "The unit is the run: each trial gives one number per metric, and N counts runs, not operations."
             .to_owned(),
+        "A cell is compared with its baseline block by block, over the blocks in which both completed: what a block \
+         does to all of its runs alike cancels. “Paired” is the width of the interval over that without pairing."
+            .to_owned(),
         format!(
-            "Intervals are {confidence} % intervals of a studentised bootstrap with a fixed seed, given \
-             from {least} runs on. Each stands for itself: they are not widened for the number of cells \
-             compared."
+            "Intervals are {confidence} % intervals, given from {least} runs on. Those of differences and ratios \
+             are of sign flips over blocks, or of Student’s t over boots where there are several; those of one \
+             cell’s mean are of a studentised bootstrap."
         ),
-        format!(
-            "“No difference” is said only when the interval of the ratio holds 1 and lies within ±{margin} \
-             % on both sides. An interval that holds zero but reaches further is “undecided”."
-        ),
+        "Verdicts are from intervals that are adjusted for all comparisons of the probe. Different: wholly beyond \
+         the margin. Small: not equal, and not wholly beyond the margin. Equivalent: wholly within the margin. \
+         Undecided: neither; beside it the number of blocks that would probably decide."
+            .to_owned(),
+        "The margin is the plan’s, for each metric; for variances it is a factor of 2. No difference within the \
+         noise floor, which is how far apart two equal things are, is called one."
+            .to_owned(),
         "Cliff’s δ is the chance that a run is larger than one of the baseline, less the chance that it is \
          smaller: −1 to 1."
             .to_owned(),
         "Variance ratios compare the spread with the baseline’s.".to_owned(),
-        "Cost per interrupt = (elapsed − work × the baseline’s elapsed per work) / interrupts.".to_owned(),
+        "Cost per interrupt = (elapsed − work × the baseline’s elapsed per work) / interrupts, where the baseline \
+         has the same load and the interval does not hold zero. Slope: how much longer a run of the cell itself \
+         takes for each interrupt more."
+            .to_owned(),
+        "Interaction: the load’s ratio here divided by the load’s ratio at the baseline.".to_owned(),
         "A percentile is given only when at least one run is expected beyond it.".to_owned(),
         "Drift: Mann and Kendall’s test for a steady trend, Pettitt’s for a sudden change, both on the \
          ratios of runs to their cell’s median."

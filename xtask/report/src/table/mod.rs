@@ -1,8 +1,10 @@
 //! Tables as text: made once, shown by the page, the Markdown and the terminal.
 
+mod loads;
 mod probe;
 mod trials;
 
+pub use loads::load_effects;
 pub use probe::{others, published, results, short, spread};
 pub use trials::{incomplete, proofs, stages};
 

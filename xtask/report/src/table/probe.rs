@@ -4,7 +4,8 @@ use super::{NONE, Table, shown};
 use crate::{
     input::interrupts_metric,
     number::{self, Scale},
-    summary::{CostSummary, Estimated, IntervalSummary, MetricSummary},
+    summary::{CostSummary, Estimated, IntervalSummary, MetricSummary, VerdictSummary},
+    terminal::MARKS,
     view::{Cell, Probe},
 };
 
@@ -20,6 +21,9 @@ pub fn results(probe: &Probe) -> Table {
         format!("#Median{}", mean.in_brackets()),
         format!("#Difference{}", difference.in_brackets()),
         "#Ratio".into(),
+        "#Noise floor".into(),
+        "#Ratio of medians".into(),
+        "#Paired".into(),
         "#Cliff’s δ".into(),
         "Verdict".into(),
         "Not completed".into(),
@@ -36,6 +40,9 @@ pub fn results(probe: &Probe) -> Table {
             shown(metric.median, |value| mean.show(value)),
             estimated(metric.difference, |value| difference.show_signed(value)),
             estimated(metric.ratio, |value| number::fixed(value, 4)),
+            shown(metric.noise_floor_percent, |percent| format!("±{}\u{a0}%", number::fixed(percent, 2))),
+            shown(metric.median_ratio, |ratio| number::fixed(ratio, 4)),
+            shown(metric.pairing, |pairing| number::fixed(pairing, 2)),
             shown(metric.cliffs_delta, |delta| number::signed(delta, 2)),
             verdict(probe, cell),
             cell.summary.lacks(),
@@ -54,13 +61,17 @@ pub fn spread(probe: &Probe) -> Table {
         "#N".into(),
         format!("#Standard deviation{}", stdev.in_brackets()),
         "#Variance ratio".into(),
+        "Verdict".into(),
         format!("#Smallest{}", ends.in_brackets()),
         "#5 %".into(),
         "#95 %".into(),
         "#Largest".into(),
         format!("#Range{}", range.in_brackets()),
         "#Interrupts a run".into(),
+        "#Elapsed per interrupt (µs)".into(),
         "#Cost of one (µs)".into(),
+        "#Share of elapsed".into(),
+        "#Slope (µs)".into(),
     ];
     let caption = format!(
         "Spread of {} of {}, interrupts, and what one costs; 95 % intervals are below the numbers.",
@@ -70,18 +81,25 @@ pub fn spread(probe: &Probe) -> Table {
     for cell in &probe.cells {
         let metric = cell.metric;
         let percentile = |value: Option<f64>| shown(value, |value| ends.show(value));
+        let cost = cell.summary.cost_per_interrupt.as_ref();
         table.rows.push(vec![
             name(cell),
             metric.n.to_string(),
             shown(metric.stdev, |value| stdev.show(value)),
             estimated(metric.variance_ratio, number::ratio),
+            metric.variance_verdict.map_or(NONE.to_owned(), words),
             shown(metric.min, |value| ends.show(value)),
             percentile(metric.percentiles.p5),
             percentile(metric.percentiles.p95),
             shown(metric.max, |value| ends.show(value)),
             shown(metric.max.zip(metric.min).filter(|_| metric.n > 1), |(max, min)| range.show(max - min)),
             shown(interrupts(probe, cell).and_then(|metric| metric.mean), |mean| number::fixed(mean, 0)),
-            shown(cell.summary.cost_per_interrupt.as_ref(), cost_in_full),
+            shown(cost.and_then(|cost| cost.elapsed_us), |us| number::fixed(us, 2)),
+            shown(cost, cost_in_full),
+            shown(cost.and_then(|cost| cost.share_percent), |share| {
+                format!("{}\u{a0}%", number::fixed(share, 2))
+            }),
+            estimated(cost.and_then(|cost| cost.slope_us), |us| number::fixed(us, 2)),
         ]);
     }
     table.without_empty_columns()
@@ -195,11 +213,9 @@ pub fn short(probe: &Probe) -> Table {
     let mut table = new(caption, &titles);
     for cell in &probe.cells {
         let metric = cell.metric;
-        let mark = match metric.verdict {
-            Some("undecided") => " ?",
-            Some("no-difference") => " =",
-            _ => "",
-        };
+        let mark =
+            MARKS.iter().find(|(word, ..)| metric.verdict.is_some_and(|verdict| verdict.word == *word));
+        let mark = mark.map_or(String::new(), |(_, mark, _)| format!(" {mark}"));
         table.rows.push(vec![
             cell.summary.name.clone(),
             metric.n.to_string(),
@@ -209,7 +225,7 @@ pub fn short(probe: &Probe) -> Table {
             } else {
                 shown(metric.difference, |value| difference.show_signed(value.value))
             },
-            shown(metric.ratio, |ratio| number::percent_change(ratio.value) + mark),
+            shown(metric.ratio, |ratio| number::percent_change(ratio.value) + &mark),
             shown(metric.stdev, |value| stdev.show(value)),
             shown(metric.min.zip(metric.max), |(min, max)| format!("{}–{}", mean.show(min), mean.show(max))),
             shown(interrupts(probe, cell).and_then(|metric| metric.mean), |mean| number::fixed(mean, 0)),
@@ -226,19 +242,39 @@ fn cost(cost: &CostSummary) -> String {
 
 /// What can be said of a cell, in words.
 fn verdict(probe: &Probe, cell: &Cell) -> String {
-    let judged = |higher: bool| match (cell.metric.better, higher) {
-        ("more", true) | ("less", false) => " (better)",
-        ("more", false) | ("less", true) => " (worse)",
-        _ => "",
-    };
-    match cell.metric.verdict {
-        Some("higher") => format!("higher{}", judged(true)),
-        Some("lower") => format!("lower{}", judged(false)),
-        Some("no-difference") => format!("no difference\nwithin ±{} %", probe.summary.margin_percent),
-        Some(other) => other.into(),
-        None if cell.summary.is_baseline(probe.summary) => "baseline".into(),
-        None if cell.metric.difference.is_some() => "too few runs".into(),
-        None => NONE.into(),
+    match (cell.metric.verdict, cell.summary.control) {
+        (_, Some(control)) => {
+            let percent = number::signed(control.percent, 2);
+            let word = if control.differs { "DIFFERS" } else { "as it should be" };
+            format!("control: {word}\n{percent} %")
+        }
+        (Some(_), _) => words_of(cell.metric.verdict, probe),
+        _ if cell.summary.is_baseline(probe.summary) => "baseline".into(),
+        _ if cell.metric.difference.is_some() => "too few blocks".into(),
+        _ if cell.metric.n > 0 && cell.summary.compared_with.is_some() => "no block with the baseline".into(),
+        _ => NONE.into(),
+    }
+}
+
+/// A verdict in the metric shown, in words, with its margin.
+pub(super) fn words_of(verdict: Option<VerdictSummary>, probe: &Probe) -> String {
+    let Some(verdict) = verdict else { return NONE.into() };
+    match verdict.word {
+        "equivalent" => format!("{}\nwithin ±{} %", words(verdict), probe.main.margin_percent),
+        _ => words(verdict),
+    }
+}
+
+/// A verdict in words.
+fn words(verdict: VerdictSummary) -> String {
+    let VerdictSummary { word, direction, meaning, units_to_decide } = verdict;
+    match (direction, units_to_decide) {
+        (Some(direction), _) => {
+            let meaning = meaning.map(|meaning| format!(" ({meaning})")).unwrap_or_default();
+            format!("{word}\n{direction}{meaning}")
+        }
+        (None, Some(units)) => format!("{word}\nabout {units} would decide"),
+        (None, None) => word.into(),
     }
 }
 
@@ -247,7 +283,7 @@ fn interrupts<'a>(probe: &Probe, cell: &Cell<'a>) -> Option<&'a MetricSummary> {
 }
 
 /// A number, and on a second line its interval.
-fn estimated(estimated: Option<Estimated>, show: impl Fn(f64) -> String) -> String {
+pub(super) fn estimated(estimated: Option<Estimated>, show: impl Fn(f64) -> String) -> String {
     with_interval(
         estimated.map(|estimated| estimated.value),
         estimated.and_then(|estimated| estimated.interval),
@@ -270,11 +306,11 @@ fn mean_of(counts: &[u64]) -> Option<f64> {
 }
 
 /// The cell's name without the probe's, which the section has.
-fn name(cell: &Cell) -> String {
+pub(super) fn name(cell: &Cell) -> String {
     format!("{} / {}", cell.summary.cell.attachment, cell.summary.cell.load)
 }
 
-fn new(caption: String, titles: &[String]) -> Table {
+pub(super) fn new(caption: String, titles: &[String]) -> Table {
     let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
     Table::new(caption, &titles)
 }

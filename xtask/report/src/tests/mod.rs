@@ -1,6 +1,7 @@
 //! The report of a made-up results folder.
 
 mod sample;
+mod verdicts;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -63,9 +64,14 @@ fn known_effects_are_found_again() {
     let difference = flooded.difference.unwrap();
     let interval = difference.interval.unwrap();
     assert!(interval.low < sample::FLOOD_COSTS_S && sample::FLOOD_COSTS_S < interval.high, "{interval:?}");
-    assert_eq!((flooded.verdict, flooded.cliffs_delta), (Some("higher"), Some(1.0)));
+    let verdict = flooded.verdict.unwrap();
+    assert_eq!(
+        (verdict.word, verdict.direction, verdict.meaning),
+        ("different", Some("higher"), Some("worse"))
+    );
+    assert_eq!(flooded.cliffs_delta, Some(1.0));
     let same = &cell(&report.summary, "net-send/passthrough/none").metrics["goodput"];
-    assert_eq!(same.verdict, Some("no-difference"));
+    assert_eq!(same.verdict.map(|verdict| verdict.word), Some("equivalent"));
     let cost = cell(&report.summary, "disk/passthrough/none").cost_per_interrupt.clone().unwrap();
     assert!((5.0..9.0).contains(&cost.us.unwrap()), "{cost:?}");
 }
@@ -112,7 +118,7 @@ fn few_runs_give_no_interval_and_no_verdict() {
         assert_eq!((metric.mean_interval, metric.verdict, metric.percentiles.p95), (None, None, None));
     }
     let page = fs::read_to_string(folder.path().join("report/index.html")).unwrap();
-    assert!(page.contains("too few runs"));
+    assert!(page.contains("too few blocks"));
 }
 
 #[test]
