@@ -167,13 +167,13 @@ impl Checker<'_> {
             let stands_in =
                 attachment.stands_in.iter().map(|(part, whole)| (part.clone(), whole.get_ref().clone()));
             let stands_in: Vec<(String, String)> = stands_in.collect();
-            (attachment.measured.get_ref().clone(), attachment.disk, attachment.network, stands_in)
+            (attachment.measured.get_ref().clone(), attachment.device.clone(), stands_in)
         };
         let baseline = self.plan.attachments.values().find(|attachment| attachment.baseline).map(what);
         for (name, control) in self.plan.attachments.iter().filter(|(_, attachment)| attachment.control) {
             if control.baseline || baseline != Some(what(control)) {
                 let message = format!(
-                    "the control `{name}` must be the baseline once more: the same measured domain, disk, network \
+                    "the control `{name}` must be the baseline once more: the same measured domain, `device` \
                      and `stands_in`, without `baseline`"
                 );
                 return Err(self.sources.error(&["attachments", name, "control"], message));

@@ -173,7 +173,7 @@ fn a_platforms_part_is_read_with_the_line_of_what_is_wrong_in_it() {
 fn a_control_is_the_baseline_once_more_and_margins_are_numbers() {
     let control = |measured: &str| {
         format!(
-            "[attachments.again]\nmeasured = \"{measured}\"\ndisk = \"direct\"\nnetwork = \"direct\"\ncontrol = true\n\
+            "[attachments.again]\nmeasured = \"{measured}\"\ndevice = {{ disk = \"direct\", network = \"direct\" }}\ncontrol = true\n\
              stands_in = {{ dom0 = \"native\", a = \"native\", b = \"native\" }}\n\n[attachments.dom0]"
         )
     };
