@@ -227,6 +227,8 @@ fn a_connection_of_crr_that_says_nothing_delays_the_others_by_a_second_at_most()
     honest.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     honest.write_all(b"x").unwrap();
     assert_eq!(honest.read(&mut [0; 10]).unwrap(), 1);
+    // The server closes a connection once it has counted its transaction.
+    assert_eq!(honest.read(&mut [0; 10]).unwrap(), 0);
     drop(silent);
     say(&mut stream, &serde_json::to_string(&Request::Stop).unwrap());
     let Some(Reply::Report(report)) = reply(&mut stream) else { panic!("no report") };

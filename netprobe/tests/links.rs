@@ -179,3 +179,55 @@ fn a_client_that_vanishes_early_in_a_long_measurement_keeps_its_session_no_longe
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(server.stop()["broken"], 1);
 }
+
+#[test]
+fn a_stopped_client_keeps_its_session_no_longer_than_the_idle_limit() {
+    let Some(pair) = Pair::veth("z") else { return };
+    let server = pair.server(&["--no-token", "--max-idle", "2s"]);
+    let threads = server.threads();
+    for kind in [&["rr"][..], &["stream"], &["stream", "--direction", "receive"], &["crr"]] {
+        let running = client(&pair, &[kind, &["--duration", "10min"]].concat());
+        eventually("the session", || server.threads() > threads + 1);
+        let signal = |name| assert!(run(&["kill", name, &running.id().to_string()]));
+        // Its kernel goes on and answers for it.
+        signal("-STOP");
+        eventually("the session's end", || server.threads() == threads);
+        signal("-CONT");
+        let (code, _, told) = ended(running);
+        assert_eq!(code, Some(1), "{kind:?}: {told}");
+    }
+    assert_eq!(server.stop()["broken"], 4);
+}
+
+#[test]
+fn a_client_from_elsewhere_may_not_spin_unless_the_server_was_told_so() {
+    let Some(pair) = Pair::veth("x") else { return };
+    let server = pair.server(&["--no-token"]);
+    let spin = |wait| pair.probe(&["rr", ADDRESS, "--wait", wait, "--duration", "200ms"]);
+    for wait in ["spin", "adaptive"] {
+        let told = spin(wait);
+        assert_eq!(told.code, 2, "{}", told.stderr);
+        assert!(told.stderr.contains("--max-spin-threads 1"), "{}", told.stderr);
+    }
+    assert_eq!(spin("block").code, 0);
+    assert_eq!(server.stop()["refused_order"], 2);
+    let server = pair.server(&["--no-token", "--max-spin-threads", "1"]);
+    assert_eq!(spin("spin").code, 0);
+    let told = pair.probe(&["rr", ADDRESS, "--wait", "spin", "--flows", "2", "--duration", "200ms"]);
+    assert_eq!(told.code, 2, "{}", told.stderr);
+    drop(server);
+}
+
+#[test]
+fn a_rate_with_pauses_longer_than_the_idle_limit_is_refused() {
+    let Some(pair) = Pair::veth("y") else { return };
+    let server = pair.server(&["--no-token", "--max-idle", "2s"]);
+    let at = |rate| pair.probe(&["rr", ADDRESS, "--rate", rate, "--duration", "3s"]);
+    let told = at("0.5/s");
+    assert_eq!(told.code, 2, "{}", told.stderr);
+    assert!(told.stderr.contains("--max-idle"), "{}", told.stderr);
+    let told = at("1/s");
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    assert_eq!(told.summary()["transactions"], 3);
+    drop(server);
+}

@@ -116,7 +116,7 @@ fn spinning() -> Comparison {
 fn adaptive() -> Comparison {
     let what = format!("TCP request and response over veth, both ends of ours waiting adaptively, {RUN_S} s");
     let adaptive = Contender::ours("netprobe rr --wait adaptive", |workbench| {
-        our_transactions(workbench, "--wait adaptive", "")
+        our_transactions(workbench, "--wait adaptive", "--max-spin-threads 128")
     });
     let blocking = Contender::ours("netprobe rr", |workbench| our_transactions(workbench, "", ""));
     let sockperf = Contender::peer("sockperf ping-pong --tcp", SOCKPERF, |workbench| {

@@ -36,7 +36,7 @@ pub(super) struct ServeArgs {
     /// Longest measurement, warm-up included [default: 1h]
     #[arg(long, value_name = "TIME")]
     max_duration: Option<Nanoseconds>,
-    /// How long a client may keep its session waiting [default: 30s]
+    /// How long a client may keep its session waiting, or measure without payload [default: 30s]
     #[arg(long, value_name = "TIME")]
     max_idle: Option<Nanoseconds>,
     /// How long a connection may take to say what it wants [default: 5s]
@@ -48,6 +48,10 @@ pub(super) struct ServeArgs {
     /// Let clients limit this machine's idle states while they measure (their --cpu-dma-latency)
     #[arg(long)]
     allow_cpu_dma_latency: bool,
+    /// Threads of a session that may spin (the client's --wait spin or adaptive) [default: 0, but any number for clients on
+    /// loopback]
+    #[arg(long, value_name = "N")]
+    max_spin_threads: Option<u32>,
 }
 
 impl ServeArgs {
@@ -94,6 +98,7 @@ impl ServeArgs {
             hello_ns: self.max_hello.map_or(default.hello_ns, |time| time.0),
             buffer_bytes: self.max_buffer.map_or(default.buffer_bytes, |size| size.0),
             cpu_dma_latency: self.allow_cpu_dma_latency,
+            spin_threads: self.max_spin_threads,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! What a server lets its clients ask for.
 
+use std::net::IpAddr;
+
 use meter::{
     clock::SECOND_NS,
     idle,
@@ -23,7 +25,7 @@ pub struct Limits {
     pub flows: u32,
     /// Length of a session from `start`, warm-up included, in nanoseconds.
     pub duration_ns: u64,
-    /// How long a client may keep a session waiting, in nanoseconds.
+    /// How long a client may keep a session waiting, or measure without any payload, in nanoseconds.
     pub idle_ns: u64,
     /// How long a connection may take to say what it is for, in nanoseconds.
     pub hello_ns: u64,
@@ -32,6 +34,8 @@ pub struct Limits {
     pub buffer_bytes: u64,
     /// Whether clients may limit the idle states of this machine's CPUs while they measure.
     pub cpu_dma_latency: bool,
+    /// Threads of a session that may spin; `null` for none, or any number where the client is on loopback.
+    pub spin_threads: Option<u32>,
 }
 
 impl Limits {
@@ -61,7 +65,41 @@ impl Limits {
         }
         self.check_duration(order)?;
         self.check_buffers(order)?;
+        self.check_pace(&order.workload)?;
         check_workload(&order.workload)
+    }
+
+    /// Whether the `threads` of a session of a client at `peer` may wait as `order` asks.
+    ///
+    /// # Errors
+    /// What is wrong, and the limit.
+    pub fn check_spinning(&self, order: &Order, peer: IpAddr, threads: usize) -> Result<(), String> {
+        let allowed = match self.spin_threads {
+            Some(threads) => threads as usize,
+            None if peer.to_canonical().is_loopback() => usize::MAX,
+            None => 0,
+        };
+        if order.wait == Wait::Block || threads <= allowed {
+            return Ok(());
+        }
+        Err(format!(
+            "{threads} threads of this server would spin, and {allowed} may; \
+             start it with --max-spin-threads {threads}, or pass --wait block"
+        ))
+    }
+
+    /// A session without payload for `idle_ns` ends: a schedule must not plan such pauses.
+    fn check_pace(&self, workload: &Workload) -> Result<(), String> {
+        let Workload::Transactions { pace: Some(pace), .. } = workload else { return Ok(()) };
+        // A random gap is 20 times the mean once in 500 million.
+        let longest = if pace.poisson { 20.0 } else { 2.0 };
+        if longest / pace.rate.per_second() * 1e9 <= self.idle_ns as f64 {
+            return Ok(());
+        }
+        let (rate, idle) = (pace.rate, units::duration(self.idle_ns as f64));
+        Err(format!(
+            "a rate of {rate} leaves pauses for which this server ends a session: start it with a longer --max-idle than {idle}"
+        ))
     }
 
     fn check_duration(&self, order: &Order) -> Result<(), String> {
@@ -139,6 +177,7 @@ impl Default for Limits {
             hello_ns: 5 * SECOND_NS,
             buffer_bytes: 64 << 20,
             cpu_dma_latency: false,
+            spin_threads: None,
         }
     }
 }

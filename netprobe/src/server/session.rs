@@ -10,6 +10,7 @@ use meter::{
     idle::IdleLimit,
     placement::Placement,
     runtime::{Interval, Intervals},
+    units,
 };
 
 use super::{
@@ -36,6 +37,18 @@ use crate::{
     },
 };
 
+/// Shortest time between two looks at a client's activity, in nanoseconds.
+const LEAST_LOOK_NS: u64 = 20_000_000;
+
+/// What a client last moved.
+#[derive(Default)]
+struct Activity {
+    /// Payload and transactions so far.
+    bytes: u64,
+    /// Since when it is no more, in nanoseconds of CLOCK_MONOTONIC.
+    since_ns: u64,
+}
+
 /// A session of a server.
 pub struct Session {
     config: ServeConfig,
@@ -43,13 +56,14 @@ pub struct Session {
     place: Place,
     stop: Stop,
     tally: Arc<Tally>,
+    activity: Activity,
 }
 
 impl Session {
     /// A session over `channel`, which holds `place` in the roster.
     #[must_use]
     pub fn new(config: ServeConfig, channel: Channel, place: Place, stop: Stop, tally: Arc<Tally>) -> Self {
-        Self { config, channel, place, stop, tally }
+        Self { config, channel, place, stop, tally, activity: Activity::default() }
     }
 
     /// Does what `order` says, and then every further order of the same client.
@@ -91,9 +105,10 @@ impl Session {
     fn measure(&mut self, order: &Order) -> Result<()> {
         self.config.limits.check(order).map_err(Error::bad_arguments)?;
         let placements = self.placements(order)?;
-        let _idle_limit = self.idle_limit(order)?;
         let peer =
             self.channel.peer().map_err(|error| Error::system("tell the client's address", error))?.ip();
+        self.config.limits.check_spinning(order, peer, placements.len()).map_err(Error::bad_arguments)?;
+        let _idle_limit = self.idle_limit(order)?;
         let flows = self.gather(order, peer)?;
         let (stop, early) = (Stop::new(), Stop::new());
         let local = LocalOptions::default();
@@ -181,9 +196,10 @@ impl Session {
         let start_ns = clock::now_ns();
         gate.open(start_ns);
         let mut stopped = work.stop.is_raised();
+        self.activity = Activity { bytes: 0, since_ns: start_ns };
         if !stopped {
             self.send(&Reply::Started)?;
-            stopped = self.wait_until(start_ns + order.warmup_ns)?;
+            stopped = self.wait_while_active(flows, start_ns + order.warmup_ns)?;
         }
         let window = Window::open(flows, work.placements, sources, None)?;
         let until_ns = window.opened_ns().saturating_add(order.duration_ns);
@@ -217,7 +233,7 @@ impl Session {
         until_ns: u64,
     ) -> Result<bool> {
         while let Some(edge_ns) = intervals.next_edge_ns() {
-            if self.wait_until(edge_ns)? {
+            if self.wait_while_active(work.flows, edge_ns)? {
                 return Ok(true);
             }
             let (moved, now_ns) = window.look(work.flows);
@@ -225,7 +241,35 @@ impl Session {
             *before = moved;
             self.tell_interval(work, &intervals.end(now_ns), received_bytes)?;
         }
-        self.wait_until(until_ns)
+        self.wait_while_active(work.flows, until_ns)
+    }
+
+    /// Waits until `deadline_ns`; says whether the client stopped before. Wakes up a few times in the time that
+    /// a client may be idle, no more often: every wake-up disturbs the measurement.
+    ///
+    /// # Errors
+    /// When the client moved no payload for too long: it may be stopped, and its kernel alone keeps the
+    /// connections.
+    fn wait_while_active(&mut self, flows: &[Flow], deadline_ns: u64) -> Result<bool> {
+        let idle_ns = self.config.limits.idle_ns;
+        loop {
+            let now_ns = clock::now_ns();
+            let moved = Moved::of(flows);
+            let bytes = moved.sent_bytes + moved.received_bytes + moved.transactions;
+            if bytes != self.activity.bytes {
+                self.activity = Activity { bytes, since_ns: now_ns };
+            } else if now_ns.saturating_sub(self.activity.since_ns) > idle_ns {
+                let idle = units::duration(idle_ns as f64);
+                return Err(Error::failed(format!("the client moved nothing for {idle}")));
+            }
+            let look_ns = now_ns.saturating_add((idle_ns / 4).max(LEAST_LOOK_NS)).min(deadline_ns);
+            if self.wait_until(look_ns)? {
+                return Ok(true);
+            }
+            if look_ns == deadline_ns {
+                return Ok(false);
+            }
+        }
     }
 
     fn tell_interval(&mut self, work: &Work<'_>, interval: &Interval, received_bytes: u64) -> Result<()> {
