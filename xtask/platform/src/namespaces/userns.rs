@@ -6,8 +6,8 @@ use std::{fs, io, sync::OnceLock};
 /// Why this process is root in a user namespace only, if it is.
 static NOTE: OnceLock<String> = OnceLock::new();
 
-/// Enters a user namespace when this process lacks CAP_SYS_ADMIN. It must have one thread only, so
-/// `main` calls it before anything else. Where the kernel forbids it nothing changes, and making a
+/// Enters a user namespace when this process lacks CAP_SYS_ADMIN. It must have one thread only: `matrix` calls
+/// it, through `Kind::before_threads`, before the first thread that it starts, and for no other platform. Where the kernel forbids it nothing changes, and making a
 /// network namespace says what is missing.
 pub fn become_root_if_possible() {
     // SAFETY: these two only read the process's credentials.
