@@ -192,7 +192,8 @@ fn intervals_percentiles_and_the_interval_log() {
     let told = probe(&[&words[..], &["--hlog", log.to_str().unwrap()]].concat());
     assert_eq!(told.code, 0, "{}", told.stderr);
     let samples = told.samples();
-    assert!((3..=4).contains(&samples.len()), "{}", samples.len());
+    // An interval whose end is looked at late is longer, and so there may be fewer.
+    assert!((1..=4).contains(&samples.len()), "{}", samples.len());
     for sample in &samples {
         assert!(number(&sample["transactions"]) > 0.0);
         assert!(number(&sample["tcp"][0]["rtt_ns"]) > 0.0, "TCP_INFO over time");
@@ -202,10 +203,15 @@ fn intervals_percentiles_and_the_interval_log() {
     assert_eq!(percentiles.len(), 2);
     assert!(number(&percentiles[1]["value_ns"]) >= number(&percentiles[0]["value_ns"]));
     let text = std::fs::read_to_string(log).unwrap();
-    assert!(text.lines().filter(|line| line.starts_with("Tag=service_time,")).count() >= 4, "{text}");
+    assert!(
+        text.lines().filter(|line| line.starts_with("Tag=service_time,")).count() >= samples.len(),
+        "{text}"
+    );
 
     let told = probe(&["stream", &name, "--duration", "400ms", "--interval", "100ms", "--direction", "both"]);
-    assert_eq!(told.samples().len(), 4, "{:?}", told.records);
+    assert!((1..=4).contains(&told.samples().len()), "{:?}", told.records);
+    let length: f64 = told.samples().iter().map(|sample| number(&sample["length_s"])).sum();
+    assert!((length - number(&told.summary()["elapsed_s"])).abs() < 1e-6, "{:?}", told.records);
     for sample in told.samples() {
         assert!(number(&sample["received_bytes"]) > 0.0);
         assert_eq!(
