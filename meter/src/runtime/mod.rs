@@ -20,7 +20,7 @@
 //! * A worker calls [`Window::wait_for_start`] first (unless its first wait is for a time of its own), and
 //!   ends by itself at `until_ns` or when the stop flag is raised. What is still in flight then gets
 //!   [`DRAIN_NS`] at most; what was not done by then is counted as missed. It neither allocates nor locks nor
-//!   prints.
+//!   prints. A worker that is stopped before `from_ns` has measured nothing: it drains and counts nothing.
 //! * Counters that the conductor reads hold the measured time only: a worker counts its warm-up elsewhere
 //!   and switches at [`Window::from_ns`]. Then no count lies between what the worker and what the conductor
 //!   took for the warm-up's end, and samples add up to the summary exactly.
@@ -114,6 +114,8 @@ use crate::{
 pub const LEAD_NS: u64 = 2_000_000;
 /// Longest time for what is in flight when the measured time is over: 50 ms. What is not done then is missed.
 pub const DRAIN_NS: u64 = 50_000_000;
+/// A start so far ahead that no window begins, for a run that is stopped before it starts, in nanoseconds: a day.
+const NEVER_NS: u64 = 86_400 * clock::SECOND_NS;
 /// How often the conductor looks for workers that have not handed over at an edge yet, in nanoseconds.
 const GRACE_NS: u64 = 1_000_000;
 /// How long it waits for them at most: one that is later counts for the next interval.
@@ -295,8 +297,8 @@ impl<C> Lead<'_, '_, C> {
     {
         self.conductor.prepare()?;
         let Some(start_ns) = self.session.ready_ahead(LEAD_NS)? else {
-            // The stop flag is raised: the workers see it before they do anything.
-            gate.open(clock::now_ns());
+            // The stop flag is raised: the workers see it before they do anything, and their window never begins.
+            gate.open(clock::now_ns().saturating_add(NEVER_NS));
             return Ok(None);
         };
         let window = Window::of(self.plan, start_ns);

@@ -193,10 +193,12 @@ fn warnings(config: &SendConfig, finished: &[Finished], totals: &Totals) -> Vec<
         warnings.push("a worker was moved away from its CPU while it was measured".to_owned());
     }
     let slots = totals.missed.saturating_add(totals.datagrams);
-    if matches!(config.load, Load::Paced(_)) && totals.missed as f64 > slots as f64 * MISSED_MAX {
+    let stopped_with: u64 = finished.iter().map(|worker| worker.stopped_with).sum();
+    let missed = totals.missed.saturating_sub(stopped_with);
+    if matches!(config.load, Load::Paced(_)) && missed as f64 > slots as f64 * MISSED_MAX {
         warnings.push(format!(
             "the intended load was not reached: {} of {slots} slots were more than {} late or not sent by the end",
-            totals.missed,
+            missed,
             units::Nanoseconds(config.catch_up_ns)
         ));
     }

@@ -44,6 +44,8 @@ pub struct Finished {
     pub cpu_ns: u64,
     /// Whether it was still pinned as asked.
     pub pin_held: bool,
+    /// Datagrams that a stop found waiting, not too late to be sent yet: counted as missed, but nobody's failure.
+    pub stopped_with: u64,
 }
 
 /// One sending thread's state, complete before the start.
@@ -129,7 +131,10 @@ impl<'a> Sender<'a> {
         if now >= window.until_ns {
             self.send_last(window.until_ns);
         }
-        self.counting.missed.add(self.slots.give_up(window.until_ns.min(now), self.stop.is_raised()));
+        let stopped = self.stop.is_raised();
+        let stopped_with =
+            if stopped && self.slots.are_paced() { self.slots.batch().len() as u64 } else { 0 };
+        self.counting.missed.add(self.slots.give_up(window.until_ns.min(now), stopped));
         let last = self.transmit.finish();
         self.counting.count(&last);
         if self.slots.are_paced() {
@@ -140,6 +145,7 @@ impl<'a> Sender<'a> {
             cpu_ns: clock::thread_cpu_ns() - warm_cpu_ns,
             pin_held: self.placement.holds(),
             pacing_error: self.pacing_error.finish(),
+            stopped_with,
         }
     }
 

@@ -128,9 +128,12 @@ impl<'a> Receiver<'a> {
         let warm_cpu_ns = clock::thread_cpu_ns();
         self.receive_until(window.until_ns);
         let end_ns = clock::now_ns();
-        self.drain();
+        // Stopped before the measured time began, what lies there belongs to nobody's figures.
+        if end_ns >= window.from_ns {
+            self.drain();
+        }
         let last_drops = sys::socket_drops(self.socket.as_fd()).ok();
-        if let Some(drops) = last_drops {
+        if let Some(drops) = last_drops.filter(|_| end_ns >= window.from_ns) {
             self.note_drops(drops);
         }
         let first_numbers = self.flows.known().iter().filter_map(|flow| flow.tracker.first());
