@@ -2,8 +2,6 @@
 //! nothing is switched. Addresses and routes are as their owner made them.
 
 mod settings;
-#[cfg(test)]
-mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
