@@ -11,6 +11,9 @@ use serde::Serialize;
 
 use crate::{data::Filler, engine::Operation, pace::Pace, require::Requirement, setup::RingOptions};
 
+/// Buffers that one worker may have, in bytes: the longest that the kernel registers in one piece.
+pub const LARGEST_BUFFERS: u64 = 1 << 30;
+
 /// Everything that decides what is measured. Sizes are in bytes, times in nanoseconds.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -193,6 +196,20 @@ impl Config {
     #[must_use]
     pub fn is_random(&self) -> bool {
         self.order == Order::Random
+    }
+
+    /// Buffers of a worker with io_uring: one for each operation in flight, and where every block is filled half as many
+    /// again, which are filled meanwhile.
+    #[must_use]
+    pub fn slots(&self) -> u16 {
+        match &self.mode {
+            Mode::Write(write) if write.data.fills_each() => {
+                let room = LARGEST_BUFFERS / u64::from(self.block_size_bytes).max(1);
+                let wanted = self.queue_depth + self.queue_depth.div_ceil(2);
+                u16::try_from(room).unwrap_or(u16::MAX).min(wanted).max(self.queue_depth)
+            }
+            _ => self.queue_depth,
+        }
     }
 
     /// Direction of the operations.

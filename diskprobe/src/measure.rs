@@ -60,7 +60,7 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
         granted.get_or_init(|| engine.granted());
         // Only a pace makes the worker wait for times, and calibrating takes some milliseconds.
         let waiter = if config.is_paced() { Waiter::calibrate() } else { Waiter { margin_ns: 0 } };
-        Ok((place, engine.worker(filler(config), waiter, stop.clone())))
+        Ok((place, engine.worker(config, waiter, stop.clone())))
     };
     let work = |(place, mut worker): (Place, Box<dyn Perform + '_>), _| {
         let mut seen = 0;
@@ -163,7 +163,7 @@ enum AnyEngine<'a> {
 }
 
 fn engine<'a>(config: &Config, target: &'a Target) -> Result<AnyEngine<'a>> {
-    let (file, depth, size) = (target.file(), config.queue_depth, config.block_size_bytes);
+    let (file, depth, size) = (target.file(), config.slots(), config.block_size_bytes);
     match (config.engine, target.found()) {
         (EngineKind::Sync, _) => Sync::new(file, size).map(AnyEngine::Sync),
         (EngineKind::Nvme(options), Found::Namespace(namespace)) => {
@@ -184,10 +184,11 @@ impl<'a> AnyEngine<'a> {
         }
     }
 
-    fn worker(self, filler: Filler, waiter: Waiter, stop: meter::control::Stop) -> Box<dyn Perform + 'a> {
+    fn worker(self, config: &Config, waiter: Waiter, stop: meter::control::Stop) -> Box<dyn Perform + 'a> {
+        let (filler, depth) = (filler(config), config.queue_depth);
         match self {
-            Self::Files(ring) => Box::new(Worker::new(ring, filler, waiter, stop)),
-            Self::Commands(ring) => Box::new(Worker::new(ring, filler, waiter, stop)),
+            Self::Files(ring) => Box::new(Worker::new(ring, filler, waiter, stop).at_depth(depth)),
+            Self::Commands(ring) => Box::new(Worker::new(ring, filler, waiter, stop).at_depth(depth)),
             Self::Sync(sync) => Box::new(Worker::new(sync, filler, waiter, stop)),
         }
     }

@@ -4,7 +4,7 @@ use meter::{Error, Result, cli::CommonArgs, units::Bytes};
 
 use crate::{
     args::{Args, ArrivalsName, Command, EngineName, ReadArgs, WorkArgs, WriteArgs},
-    config::{Config, EngineKind, Existing, Mode, Precondition, ReadMode, WriteMode},
+    config::{Config, EngineKind, Existing, LARGEST_BUFFERS, Mode, Precondition, ReadMode, WriteMode},
     data::{Data, Filler, SECTOR},
     outcome::Summary,
     setup::{RingOptions, SubmissionPoll},
@@ -14,8 +14,6 @@ use crate::{
 const DEFAULT_QUEUE_DEPTH: u16 = 8;
 /// Rounds that steady state gets unless another number is typed, as in SNIA's test specification.
 const DEFAULT_ROUNDS: u32 = 25;
-/// Buffers that one worker may have: the longest that the kernel registers in one piece.
-const LARGEST_BUFFERS: u64 = 1 << 30;
 
 /// What was typed, understood.
 ///

@@ -1,5 +1,7 @@
 //! The measuring loop: fill the free slots, submit, wait, take what has ended.
 
+use std::collections::VecDeque;
+
 use meter::{Result, clock, control::Stop, histogram::LatencyHistogram, pacer::Schedule, wait::Waiter};
 
 use crate::{
@@ -91,8 +93,10 @@ pub struct Worker<E> {
     fresh: Vec<Slot>,
     completions: Vec<Completion>,
     gather: Gather,
-    /// The block of the next operation, chosen before it was due.
-    chosen: Option<Block>,
+    /// Most operations in flight.
+    depth: u32,
+    /// The next operations: where they go is chosen, and what they write is made, before they are due.
+    ready: VecDeque<(Slot, Block)>,
 }
 
 impl<E: Engine> Worker<E> {
@@ -113,8 +117,19 @@ impl<E: Engine> Worker<E> {
             free: (0..slots).rev().map(Slot).collect(),
             fresh: Vec::with_capacity(usize::from(slots)),
             completions: Vec::with_capacity(usize::from(slots)),
-            chosen: None,
+            depth: slots.into(),
+            ready: VecDeque::with_capacity(usize::from(slots)),
         }
+    }
+
+    /// Keeps at most `depth` operations in flight; the engine's other slots are filled meanwhile, so that the device
+    /// does not wait for that.
+    #[must_use]
+    pub fn at_depth(mut self, depth: u16) -> Self {
+        let slots = u64::from(self.engine.slots());
+        let most = u64::from(self.gather.limits.most) * u64::from(depth) / slots.max(1);
+        (self.depth, self.gather.limits.most) = (depth.into(), most as u32);
+        self
     }
 
     /// The engine, to ask what it was granted.
@@ -129,12 +144,13 @@ impl<E: Engine> Worker<E> {
     /// # Errors
     /// When the engine itself fails, not when an operation does.
     pub fn perform(&mut self, work: &mut Work, recorder: &mut Recorder) -> Result<Tally> {
+        self.free.extend(self.ready.drain(..).map(|(slot, _)| slot));
+        self.prepare_ahead(work);
         let begin_ns = work.begin.begin();
         let until_ns = begin_ns.saturating_add(work.duration_ns);
         let mut tally = Tally { begin_ns, last_ns: begin_ns, ..Tally::default() };
         let (mut open, mut more) = (!self.stop.is_raised(), true);
         recorder.begin(begin_ns);
-        self.chosen = None;
         loop {
             if open {
                 more = self.fill(work, begin_ns);
@@ -148,6 +164,9 @@ impl<E: Engine> Worker<E> {
                 open = self.waiter.until(due_ns, &self.stop) < until_ns;
             } else {
                 self.submit(recorder)?;
+                if open {
+                    self.prepare_ahead(work);
+                }
                 self.wait(work, begin_ns, open)?;
                 self.take(work, until_ns, recorder, &mut tally);
                 open = open && tally.last_ns < until_ns && tally.failure.is_none();
@@ -159,7 +178,7 @@ impl<E: Engine> Worker<E> {
     }
 
     fn in_flight(&self) -> u32 {
-        (self.times.len() - self.free.len()) as u32
+        (self.times.len() - self.free.len() - self.ready.len()) as u32
     }
 
     #[cold]
@@ -167,36 +186,63 @@ impl<E: Engine> Worker<E> {
         self.stop.is_raised() || tally.failure.is_some() || clock::now_ns() >= until_ns
     }
 
-    /// Queues operations on the free slots, as far as they are due; says whether more will follow.
+    /// Queues operations as far as they are due and the depth allows; says whether more will follow.
     #[inline]
     fn fill(&mut self, work: &mut Work, begin_ns: u64) -> bool {
-        if self.free.is_empty() {
+        if self.in_flight() >= self.depth {
             return true;
         }
         // Where the operation goes is chosen before its time begins.
-        let mut chosen = self.chosen.take().or_else(|| work.blocks.next());
+        if self.ready.is_empty() && !self.prepare(work) {
+            return false;
+        }
         let mut now = clock::now_ns();
-        while let Some(&slot) = self.free.last() {
+        while self.in_flight() < self.depth {
             let intended_ns = work.next_due_ns(begin_ns);
             if intended_ns.is_some_and(|due| due > now) {
-                self.chosen = chosen;
                 break;
             }
-            let block = chosen.take().or_else(|| work.blocks.next());
-            let Some(Block { offset, length }) = block else { return false };
-            work.schedule.as_mut().map(Schedule::take);
-            self.free.pop();
-            if work.operation == Operation::Write && self.filler.fills_each() {
-                let block = &mut self.engine.block_mut(slot)[..length as usize];
-                self.filler.fill(block, offset, &mut self.unique);
-                now = clock::now_ns();
+            if self.ready.is_empty() {
+                if !self.prepare(work) {
+                    return false;
+                }
+                if self.fills(work) {
+                    now = clock::now_ns();
+                }
             }
+            let Some((slot, Block { offset, length })) = self.ready.pop_front() else { break };
+            work.schedule.as_mut().map(Schedule::take);
             self.times[usize::from(slot.0)] =
                 Times { intended_ns: intended_ns.unwrap_or(now), started_ns: now, submitted_ns: now };
             self.engine.queue(slot, Request { operation: work.operation, offset, length });
             self.fresh.push(slot);
         }
         true
+    }
+
+    /// Makes the next operation ready on a free slot; says whether there is one.
+    #[inline]
+    fn prepare(&mut self, work: &mut Work) -> bool {
+        let Some(&slot) = self.free.last() else { return true };
+        let Some(block) = work.blocks.next() else { return false };
+        self.free.pop();
+        if self.fills(work) {
+            let data = &mut self.engine.block_mut(slot)[..block.length as usize];
+            self.filler.fill(data, block.offset, &mut self.unique);
+        }
+        self.ready.push_back((slot, block));
+        true
+    }
+
+    /// Where operations write data of their own, makes ready as many as there are slots for.
+    #[inline]
+    fn prepare_ahead(&mut self, work: &mut Work) {
+        while self.fills(work) && !self.free.is_empty() && self.prepare(work) {}
+    }
+
+    #[inline]
+    fn fills(&self, work: &Work) -> bool {
+        work.operation == Operation::Write && self.filler.fills_each()
     }
 
     /// Hands what is queued to the kernel and notes when that was done.
@@ -222,7 +268,7 @@ impl<E: Engine> Worker<E> {
     /// Waits for a batch of completions, or until the next operation is due on a free slot.
     #[inline]
     fn wait(&mut self, work: &Work, begin_ns: u64, open: bool) -> Result<()> {
-        let due_ns = work.next_due_ns(begin_ns).filter(|_| open && !self.free.is_empty());
+        let due_ns = work.next_due_ns(begin_ns).filter(|_| open && self.in_flight() < self.depth);
         let Some(due_ns) = due_ns else {
             let wanted = work.batch.unwrap_or_else(|| self.gather.wanted());
             return self.engine.wait(wanted.min(self.in_flight()), None);
