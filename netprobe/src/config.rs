@@ -6,9 +6,9 @@ use meter::{placement::Placement, units};
 use serde::Serialize;
 
 use crate::{
+    limits::Limits,
     options::LocalOptions,
     protocol::order::{Order, Transport, Wait, Workload},
-    server::limits::Limits,
 };
 
 /// Who may use a server.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    limits::Limits,
     protocol::{
         frame::{self, Assembler},
         hello::Hello,
@@ -11,10 +12,7 @@ use crate::{
         report::{IntervalReport, TcpInfo},
         token::{Nonce, Token},
     },
-    server::{
-        door::{Decision, Door},
-        limits::Limits,
-    },
+    server::door::{Decision, Door},
 };
 
 /// An order that a server takes.

@@ -10,6 +10,7 @@ pub mod confidence;
 pub mod config;
 pub mod fuzzing;
 pub mod interface;
+pub mod limits;
 pub mod options;
 pub mod peers;
 pub mod protocol;

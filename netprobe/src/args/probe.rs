@@ -10,12 +10,12 @@ use meter::{
 use super::wait::WaitArgs;
 use crate::{
     config::{ProbeConfig, Repetition},
+    limits::MOST_OUTSTANDING,
     options::LocalOptions,
     protocol::order::{
         Direction, LARGEST_DATAGRAM, Order, Pace, ReceiveWith, SendWith, SocketOptions, Transport, Workload,
         distinguishable, tag_bytes,
     },
-    server::limits::MOST_OUTSTANDING,
 };
 
 /// Default length of a measurement, in nanoseconds.

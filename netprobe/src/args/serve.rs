@@ -10,7 +10,7 @@ use meter::{
 
 use crate::{
     config::{Access, ServeConfig},
-    server::limits::Limits,
+    limits::Limits,
 };
 
 #[derive(clap::Args, Debug)]

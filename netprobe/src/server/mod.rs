@@ -3,7 +3,6 @@
 
 pub mod door;
 pub mod gather;
-pub mod limits;
 pub mod roster;
 pub mod session;
 pub mod tally;
