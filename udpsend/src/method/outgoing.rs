@@ -118,6 +118,41 @@ mod tests {
 
     use super::*;
 
+    /// What a kernel reads that follows the pointers of a message: its payload and its launch time. No system call, so
+    /// that Miri can run it.
+    fn followed(message: &libc::mmsghdr) -> (Vec<u8>, Option<u64>) {
+        // SAFETY: the pointers lead into vectors of the `Outgoing` that the message belongs to, which lives and is not
+        // changed meanwhile; the lengths are theirs.
+        unsafe {
+            let iovec = &*message.msg_hdr.msg_iov;
+            let payload = std::slice::from_raw_parts(iovec.iov_base.cast::<u8>(), iovec.iov_len);
+            let launch = message.msg_hdr.msg_control.cast::<Launch>();
+            (payload.to_vec(), launch.as_ref().map(|launch| launch.at_ns))
+        }
+    }
+
+    #[test]
+    fn miri_pointers_of_messages_stay_good_while_slots_are_written() {
+        for launches in [false, true] {
+            let mut outgoing = Outgoing::new(3, 100);
+            if launches {
+                outgoing = outgoing.with_launch_times();
+            }
+            let mut moved = Box::new(outgoing);
+            for round in 0..2_u8 {
+                for slot in 0..3_u8 {
+                    moved.slot(slot.into(), usize::from(slot) + 1).fill(10 * round + slot);
+                    moved.launch_at(slot.into(), u64::from(slot) + 7);
+                }
+                for slot in 0..3_u8 {
+                    let expected = vec![10 * round + slot; usize::from(slot) + 1];
+                    let launch = launches.then(|| u64::from(slot) + 7);
+                    assert_eq!(followed(&moved.headers[usize::from(slot)]), (expected, launch));
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_is_in_the_slots_arrives_with_launch_times_too() {
         let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();

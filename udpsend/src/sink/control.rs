@@ -75,6 +75,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn miri_messages_cut_off_anywhere_are_read_to_their_end() {
+        let mut control = message(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &[1; 16]);
+        control.extend(message(libc::SOL_UDP, libc::UDP_GRO, &9_u32.to_ne_bytes()));
+        for end in 0..=control.len() {
+            let ancillary = parse(&control[..end]);
+            assert_eq!(ancillary.stride.is_some(), end >= control.len() - 4, "{end} bytes");
+        }
+        // Lengths that lie: shorter than a header, longer than what is there, the largest.
+        for len in [0, 1, HEADER - 1, HEADER, control.len() + 1, usize::MAX] {
+            control[..WORD].copy_from_slice(&len.to_ne_bytes());
+            let _ = parse(&control);
+        }
+    }
+
+    #[test]
     fn known_messages_are_read_among_others() {
         let mut control = message(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &7_u32.to_ne_bytes());
         control.extend(message(libc::SOL_IP, 99, &[1; 5]));

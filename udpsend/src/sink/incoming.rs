@@ -93,11 +93,7 @@ impl Incoming {
     /// `WouldBlock` when nothing is there, `Interrupted` on a signal, else what the socket reports.
     #[inline]
     pub fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<usize> {
-        for header in &mut self.headers {
-            header.msg_hdr.msg_namelen = size_of::<Source>() as libc::socklen_t;
-            header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
-        }
-        debug_assert_eq!(self.iovecs.len(), self.headers.len());
+        self.prepare();
         // SAFETY: each header points to a source, a control buffer and an iovec of this structure, whose
         // vectors are never resized, so that their addresses stay good when `self` moves; the lengths
         // are theirs. No reference into them is alive, since `self` is borrowed mutably.
@@ -113,6 +109,16 @@ impl Incoming {
         usize::try_from(received).map_err(|_| io::Error::last_os_error())
     }
 
+    /// Tells how much room each message has.
+    #[inline]
+    fn prepare(&mut self) {
+        for header in &mut self.headers {
+            header.msg_hdr.msg_namelen = size_of::<Source>() as libc::socklen_t;
+            header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
+        }
+        debug_assert_eq!(self.iovecs.len(), self.headers.len());
+    }
+
     /// A message of the latest receive, below the number that it gave.
     #[inline]
     pub fn message(&self, slot: usize) -> Message<'_> {
@@ -123,6 +129,46 @@ impl Incoming {
             payload: &self.buffers[start..start + (header.msg_len as usize).min(SLOT_BYTES)],
             source: self.sources[slot],
             ancillary: control::parse(&self.controls[slot].0[..control_len]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fills a message as a kernel does that follows its pointers. No system call, so that Miri can run it.
+    fn fill(header: &mut libc::mmsghdr, payload: &[u8], source: u8, control: &[u8]) {
+        // SAFETY: the pointers lead into vectors of the `Incoming` that the message belongs to, which lives and is not
+        // used meanwhile; nothing is longer than the room that the message tells.
+        unsafe {
+            let iovec = &*header.msg_hdr.msg_iov;
+            assert!(payload.len() <= iovec.iov_len && control.len() <= CONTROL_BYTES);
+            iovec.iov_base.cast::<u8>().copy_from_nonoverlapping(payload.as_ptr(), payload.len());
+            header.msg_hdr.msg_name.cast::<u8>().write(source);
+            header.msg_hdr.msg_control.cast::<u8>().copy_from_nonoverlapping(control.as_ptr(), control.len());
+        }
+        header.msg_len = payload.len() as u32;
+        header.msg_hdr.msg_controllen = control.len() as _;
+    }
+
+    #[test]
+    fn miri_what_a_kernel_writes_through_the_pointers_is_what_is_read() {
+        let mut incoming = Box::new(Incoming::new(2));
+        let stride = control::message(libc::SOL_UDP, libc::UDP_GRO, &3_u32.to_ne_bytes());
+        for round in 0..2_u8 {
+            incoming.prepare();
+            fill(&mut incoming.headers[0], &[round; 7], 5, &stride);
+            fill(&mut incoming.headers[1], &[], 6, &[]);
+            let joined = incoming.message(0);
+            assert_eq!((joined.payload, joined.source.0[0]), (&[round; 7][..], 5));
+            assert_eq!((joined.stride(), joined.datagrams()), (3, 3));
+            let empty = incoming.message(1);
+            assert_eq!(
+                (empty.payload, empty.source.0[0], empty.ancillary),
+                (&[][..], 6, Ancillary::default())
+            );
+            assert_eq!(empty.datagrams(), 1);
         }
     }
 }
