@@ -178,6 +178,17 @@ fn read(irq: u32, file: &str) -> Option<String> {
     Some(text.trim().to_owned()).filter(|list| !list.is_empty())
 }
 
+/// Whether two lists name the same CPUs: `1,0` and `0-1` do.
+fn same_cpus(one: &str, other: &str) -> bool {
+    let set = |list: &str| {
+        let mut cpus = list.parse::<CpuList>().ok()?.cpus().to_vec();
+        cpus.sort_unstable();
+        cpus.dedup();
+        Some(cpus)
+    };
+    one == other || set(one).zip(set(other)).is_some_and(|(one, other)| one == other)
+}
+
 /// Sets the CPUs of one interrupt and reads them back.
 fn set(irq: u32, list: &str) -> Result<()> {
     let file = path(irq, "smp_affinity_list");
@@ -189,7 +200,7 @@ fn set(irq: u32, list: &str) -> Result<()> {
         .with_kind(meter::ErrorKind::Unavailable)
     })?;
     match read(irq, "smp_affinity_list") {
-        Some(found) if found == list => Ok(()),
+        Some(found) if same_cpus(&found, list) => Ok(()),
         found => Err(Error::failed(format!(
             "interrupt {irq} was steered to CPUs {list}, but the kernel says {}",
             found.unwrap_or_default()
@@ -200,7 +211,7 @@ fn set(irq: u32, list: &str) -> Result<()> {
 fn not_restored(one: &Affinity) -> Option<String> {
     let now = read(one.irq, "smp_affinity_list");
     // An interrupt that is gone needs no affinity.
-    let wrong = now.filter(|now| *now != one.allowed)?;
+    let wrong = now.filter(|now| !same_cpus(now, &one.allowed))?;
     Some(format!("interrupt {} is on CPUs {wrong} and not again on {}", one.irq, one.allowed))
 }
 
@@ -257,7 +268,7 @@ pub fn guard() -> Result<()> {
     for (irq, list) in lines.iter().filter_map(|line| line.split_once(' ')) {
         let Ok(irq) = irq.parse() else { continue };
         // One that is gone, or was never changed, needs nothing.
-        let changed = read(irq, "smp_affinity_list").is_some_and(|now| now != list);
+        let changed = read(irq, "smp_affinity_list").is_some_and(|now| !same_cpus(&now, list));
         if changed && set(irq, list).is_err() {
             failed.push(irq.to_string());
         }
@@ -266,5 +277,16 @@ pub fn guard() -> Result<()> {
         Ok(())
     } else {
         Err(Error::failed(format!("could not put back the affinity of interrupts {}", failed.join(", "))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_compared_as_sets() {
+        assert!(same_cpus("1,0", "0-1") && same_cpus("0,2-3,1", "0-3") && same_cpus("3", "3"));
+        assert!(!same_cpus("0", "0-1") && !same_cpus("", "0") && !same_cpus("x", "0"));
     }
 }

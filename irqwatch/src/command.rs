@@ -3,7 +3,7 @@
 use std::{
     fmt,
     os::fd::AsFd,
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::unix::process::ExitStatusExt,
     process::{Child, Command, ExitStatus},
     time::Duration,
 };
@@ -42,7 +42,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A running command, in a process group of its own so that a stop reaches its children too.
+/// A running command. It is in the process group of this process, as under time(1): it may read the terminal,
+/// Ctrl-C and Ctrl-Z reach it and its children.
 pub struct Running {
     child: Child,
 }
@@ -55,7 +56,7 @@ impl Running {
     pub fn start(command: &[String]) -> Result<Self> {
         let (program, arguments) =
             command.split_first().ok_or_else(|| Error::bad_arguments("no command after --"))?;
-        let child = Command::new(program).args(arguments).process_group(0).spawn().map_err(|error| {
+        let child = Command::new(program).args(arguments).spawn().map_err(|error| {
             let missing = error.kind() == std::io::ErrorKind::NotFound;
             let refused = Error::system(format!("start `{program}`"), error);
             if missing { refused.with_kind(ErrorKind::BadArguments) } else { refused }
@@ -63,15 +64,17 @@ impl Running {
         Ok(Self { child })
     }
 
-    /// Waits for its end. A stop sends SIGTERM, and SIGKILL if that does not help. `woke` is called
-    /// after every pause that a timer ended.
+    /// Waits for its end. `woke` is called after every pause that a timer ended.
+    ///
+    /// SIGINT is the command's own business: it is passed on, and what the command makes of it decides when it
+    /// ends. Any other stop sends SIGTERM to it and its descendants, and SIGKILL if that does not help.
     ///
     /// # Errors
     /// When the kernel refuses to wait.
     pub fn wait(mut self, stop: &Stop, mut woke: impl FnMut()) -> Result<Outcome> {
         let before_ns = children_cpu_ns();
         let end = sys::pidfd_open(self.child.id()).ok();
-        let mut kill_at_ns = None;
+        let (mut kill_at_ns, mut passed_on) = (None, false);
         loop {
             let ended =
                 self.child.try_wait().map_err(|error| Error::system("wait for the command", error))?;
@@ -79,11 +82,17 @@ impl Running {
                 return Ok(outcome(status, children_cpu_ns().saturating_sub(before_ns)));
             }
             match kill_at_ns {
+                // Where it came from a terminal the command has it already; once more does no harm.
+                None if stop.is_interrupt() && !passed_on => {
+                    sys::kill(self.child.id(), libc::SIGINT);
+                    passed_on = true;
+                }
+                None if stop.is_interrupt() => {}
                 None if stop.is_raised() => {
-                    sys::kill_group(self.child.id(), libc::SIGTERM);
+                    self.signal_all(libc::SIGTERM);
                     kill_at_ns = Some(clock::now_ns() + GRACE_NS);
                 }
-                Some(at_ns) if clock::now_ns() > at_ns => sys::kill_group(self.child.id(), libc::SIGKILL),
+                Some(at_ns) if clock::now_ns() > at_ns => self.signal_all(libc::SIGKILL),
                 _ => {}
             }
             let ended = match &end {
@@ -100,11 +109,43 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Sends a signal to the command and all its descendants.
+    fn signal_all(&self, signal: libc::c_int) {
+        for process in descendants(self.child.id()) {
+            sys::kill(process, signal);
+        }
+    }
+}
+
+/// The process and those that it and its children started, as far as their parents live; it comes first.
+fn descendants(process: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            // The name in parentheses may hold anything; the parent is the second field after it.
+            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+            Some((id, parent))
+        })
+        .collect();
+    let mut found = vec![process];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(id, _)| *id));
+        next += 1;
+    }
+    found
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         // Still running only where waiting failed: it must not outlive its controller.
         if matches!(self.child.try_wait(), Ok(None)) {
-            sys::kill_group(self.child.id(), libc::SIGKILL);
+            self.signal_all(libc::SIGKILL);
             let _: std::io::Result<ExitStatus> = self.child.wait();
         }
     }

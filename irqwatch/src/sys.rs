@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
-/// Sends a signal to every process of a group (kill(2)). A group that is gone already is no error.
-pub fn kill_group(leader: u32, signal: libc::c_int) {
-    // SAFETY: no memory is passed; the number is a process group, never 0 or 1.
-    unsafe { libc::kill(-(leader as libc::pid_t), signal) };
+/// Sends a signal to a process (kill(2)). One that is gone already is no error.
+pub fn kill(process: u32, signal: libc::c_int) {
+    let Some(process) = libc::pid_t::try_from(process).ok().filter(|process| *process > 1) else { return };
+    // SAFETY: no memory is passed; the number is a process, never a group.
+    unsafe { libc::kill(process, signal) };
 }
 
 /// Rows and columns of the terminal on standard output (`TIOCGWINSZ`, tty_ioctl(2)); `None` where it

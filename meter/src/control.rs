@@ -20,7 +20,11 @@ use crate::{Error, Result, sys};
 /// The wish that everything ends, shared by all threads of a tool. Hot loops look at it with one
 /// plain load; whoever blocks does so for a bounded time and looks again.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop {
+    raised: Arc<AtomicBool>,
+    /// Raised by anything but SIGINT.
+    ordered: Arc<AtomicBool>,
+}
 
 impl Stop {
     /// A wish not yet raised.
@@ -31,14 +35,21 @@ impl Stop {
 
     /// Asks everyone to end.
     pub fn raise(&self) {
-        self.0.store(true, Relaxed);
+        self.ordered.store(true, Relaxed);
+        self.raised.store(true, Relaxed);
     }
 
     /// Whether someone asked.
     #[must_use]
     #[inline]
     pub fn is_raised(&self) -> bool {
-        self.0.load(Relaxed)
+        self.raised.load(Relaxed)
+    }
+
+    /// Whether SIGINT alone is the reason: a terminal sends that to a foreground command as well.
+    #[must_use]
+    pub fn is_interrupt(&self) -> bool {
+        self.is_raised() && !self.ordered.load(Relaxed)
     }
 }
 
@@ -71,7 +82,10 @@ impl Control {
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
             let failed = |error| Error::system(format!("install a handler for signal {signal}"), error);
             if !sys::is_ignored(signal).map_err(failed)? {
-                signal_hook::flag::register(signal, Arc::clone(&stop.0)).map_err(failed)?;
+                signal_hook::flag::register(signal, Arc::clone(&stop.raised)).map_err(failed)?;
+                if signal != libc::SIGINT {
+                    signal_hook::flag::register(signal, Arc::clone(&stop.ordered)).map_err(failed)?;
+                }
             }
         }
         // A file that must not grow (RLIMIT_FSIZE) is to be the error EFBIG of a write, not the end of the process.
