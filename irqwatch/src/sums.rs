@@ -58,7 +58,13 @@ impl Snapshot {
     #[must_use]
     pub fn unread(&self) -> Vec<String> {
         let lines = self.interrupts.unread.iter().chain(&self.softirqs.unread).chain(&self.unread_times);
-        lines.map(|line| format!("a line of /proc that makes no sense: `{}`", line.trim())).collect()
+        lines
+            .map(|line| match line.trim() {
+                // The fast interrupts of an Arm: a name and its handler, without a count.
+                fast if fast.starts_with("FIQ:") => format!("the kernel counts no fast interrupts: `{fast}`"),
+                other => format!("a line of /proc that can't be read: `{other}`"),
+            })
+            .collect()
     }
 }
 

@@ -24,6 +24,7 @@ pub mod interrupts;
 pub mod io_uring;
 pub mod pacer;
 pub mod placement;
+pub mod printable;
 pub mod random;
 pub mod rate;
 pub mod record;

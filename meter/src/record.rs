@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::clock;
+use crate::{clock, printable::printable};
 
 /// Version of the records' schema, in every `start` record. It grows when a key changes its meaning or goes.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -116,7 +116,7 @@ impl<W: Write> Sink for TextSink<W> {
         if kind == Kind::Error || text.is_empty() {
             return Ok(());
         }
-        writeln!(self.0, "{}", text.trim_end())?;
+        writeln!(self.0, "{}", printable(text.trim_end()))?;
         self.0.flush()
     }
 }

@@ -36,7 +36,9 @@ impl Row {
             Some(gap) => gap + 2,
             None => {
                 let first_of_list = self.label.find(", ").unwrap_or(self.label.len());
-                self.label[..first_of_list].rfind(' ').map_or(0, |space| space + 1)
+                // The first word is the chip.
+                let Some(space) = self.label[..first_of_list].rfind(' ') else { return "" };
+                space + 1
             }
         };
         let device = &self.label[start..];
@@ -256,6 +258,7 @@ mod tests {
         assert_eq!(device("GICv2  27 Level     kvm guest vtimer"), "kvm guest vtimer");
         assert_eq!(device("xen-dyn-lateeoi     Edge    -event     evtchn:xenstored"), "evtchn:xenstored");
         assert_eq!(device("IO-APIC   4-edge"), "");
+        assert_eq!(device("ARMCTRL"), "", "a chip and nothing that handles it");
         assert_eq!(device("GICv2  27 Level"), "");
     }
 

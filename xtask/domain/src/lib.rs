@@ -16,6 +16,7 @@ use std::{
 };
 
 use anyhow::Result;
+use meter::printable::printable;
 use serde_json::Value;
 
 /// A tool and its arguments; `--json --controlled` are added by whoever starts it.
@@ -80,7 +81,8 @@ impl fmt::Display for Exit {
         }
         match self.stderr.trim() {
             "" => Ok(()),
-            text => write!(f, ": {text}"),
+            // What a tool or its transport said: a terminal gets it, and so does the report.
+            text => write!(f, ": {}", printable(text)),
         }
     }
 }
