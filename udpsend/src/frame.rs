@@ -9,7 +9,7 @@ pub const ETHERNET: usize = 14;
 const UDP: usize = 8;
 const UDP_PROTOCOL: u8 = 17;
 
-/// Ends of a frame on the link: hardware addresses; all zero on the loopback device.
+/// Ends of a frame on the link: hardware addresses. The loopback device, which has none, is refused before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkEnds {
     /// Address of the interface that sends.

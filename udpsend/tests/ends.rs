@@ -129,6 +129,10 @@ fn a_neighbor_that_answers_is_no_reason_to_doubt() {
         let sent = lab.sender.udpsend(&format!("{target}:5010 --load 1kpps --duration 200ms --catch-up 60s"));
         assert_eq!(sent.code, Some(0), "{target}: {sent:?}");
     }
+    // One that is asked for its address by the first datagram of a short run.
+    lab.sender.shell("ip neigh flush dev vs; ip neigh del 10.99.0.2 dev vs 2>/dev/null || true");
+    let sent = lab.sender.udpsend(&format!("{RECEIVER}:5010 --load 1kpps --datagrams 1"));
+    assert_eq!(sent.code, Some(0), "{sent:?}");
     let sent = Place::Here.udpsend("127.0.0.1:9 --duration 200ms");
     assert_eq!(sent.code, Some(0), "{sent:?}");
 }

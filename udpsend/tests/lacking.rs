@@ -57,3 +57,13 @@ fn the_choice_of_the_tool_is_one_that_works() {
     assert_eq!(sent.records[0]["config"]["method"], "sendmmsg");
     assert!(sent.summary()["notes"].to_string().contains("without UDP_SEGMENT"), "{}", sent.summary());
 }
+
+#[test]
+fn a_kernel_that_tells_nothing_of_its_interfaces_costs_no_result() {
+    const NETLINK: Lacks = lacks(libc::SYS_socket, &[(0, libc::AF_NETLINK as u32)], libc::EACCES);
+    let args = "127.0.0.1:9 --method sendmmsg --datagrams 10 --load 1kpps";
+    let Some(sent) = run(&Place::Here, &NETLINK, args) else { return };
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    assert!(sent.summary()["interfaces"].is_null(), "{}", sent.summary());
+    assert!(sent.summary()["notes"].to_string().contains("is not known"), "{}", sent.summary());
+}

@@ -84,12 +84,19 @@ pub struct Queue {
 pub struct NeighborState(u16);
 
 impl NeighborState {
-    /// Whether the neighbor does not answer: the kernel drops what is sent to it.
+    const INCOMPLETE: u16 = 0x01;
+    const FAILED: u16 = 0x20;
+
+    /// Whether the neighbor was asked for its hardware address, and its answer is still awaited.
+    #[must_use]
+    pub fn is_asked(self) -> bool {
+        self.0 & Self::INCOMPLETE != 0
+    }
+
+    /// Whether its hardware address is unknown: the kernel holds a little of what is sent to it, and drops the rest.
     #[must_use]
     pub fn is_unresolved(self) -> bool {
-        const NUD_INCOMPLETE: u16 = 0x01;
-        const NUD_FAILED: u16 = 0x20;
-        self.0 & (NUD_INCOMPLETE | NUD_FAILED) != 0
+        self.0 & (Self::INCOMPLETE | Self::FAILED) != 0
     }
 }
 

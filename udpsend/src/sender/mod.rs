@@ -130,7 +130,12 @@ impl Conductor<'_> {
         let per_second = |amount: u64| if elapsed_s > 0.0 { amount as f64 / elapsed_s } else { 0.0 };
         let ratio = |amount: u64, of: u64| (of > 0).then(|| amount as f64 / of as f64);
         let mut warnings = warnings(config, &measured.outcomes, &totals);
-        warnings.extend(reach::doubts(config, totals.datagrams, self.traffic.as_ref())?);
+        let mut notes = config.notes.clone();
+        match reach::doubts(config, totals.datagrams, self.traffic.as_ref()) {
+            Ok(doubts) => warnings.extend(doubts),
+            Err(error) => notes
+                .push(format!("whether what was sent left this machine is not known: {}", error.full_text())),
+        }
         let summary = SendSummary {
             elapsed_s,
             sent_datagrams: totals.datagrams,
@@ -147,7 +152,6 @@ impl Conductor<'_> {
             interfaces: self.traffic.map(|traffic| traffic.interfaces),
             usage: measured.usage,
         };
-        let mut notes = config.notes.clone();
         notes
             .extend(summary.pacing_error.as_ref().and_then(|error| no_exponential_gaps(&config.load, error)));
         session.summary(&summary, notes, warnings)?;

@@ -4,6 +4,8 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
+    thread,
+    time::{Duration, Instant},
 };
 
 use meter::Result;
@@ -17,6 +19,9 @@ use crate::{
 
 /// Most targets that are looked at: they are asked for one by one.
 const TARGETS_MAX: usize = 256;
+/// How long a neighbor that is being asked may still take, of all targets together: a run may be shorter than an answer.
+const ANSWER_WAIT: Duration = Duration::from_millis(50);
+const ANSWER_CHECK: Duration = Duration::from_millis(5);
 /// Most datagrams in one frame: `UDP_MAX_SEGMENTS` of the method `gso`.
 const SEGMENTS_MAX: u64 = 64;
 /// Where fewer frames than this part of what there must have been left or wait, next to nothing was sent.
@@ -36,6 +41,7 @@ pub fn doubts(config: &SendConfig, sent: u64, traffic: Option<&Traffic>) -> Resu
     let mut netlink = Netlink::open()?;
     let targets: BTreeSet<SocketAddr> =
         config.flows.iter().map(|flow| SocketAddr::new(flow.target.ip(), 0)).collect();
+    let deadline = Instant::now() + ANSWER_WAIT;
     let (mut doubts, mut interfaces) = (Vec::new(), BTreeSet::new());
     for target in targets.iter().take(TARGETS_MAX) {
         let scoped = config.flows.iter().map(|flow| flow.target).find(|flow| flow.ip() == target.ip());
@@ -44,7 +50,11 @@ pub fn doubts(config: &SendConfig, sent: u64, traffic: Option<&Traffic>) -> Resu
             continue;
         };
         let name = netlink.link(route.interface)?.name;
-        let state = netlink.neighbor_state(route.interface, route.next_hop)?;
+        let mut state = netlink.neighbor_state(route.interface, route.next_hop)?;
+        while state.is_some_and(NeighborState::is_asked) && Instant::now() < deadline {
+            thread::sleep(ANSWER_CHECK);
+            state = netlink.neighbor_state(route.interface, route.next_hop)?;
+        }
         if state.is_some_and(NeighborState::is_unresolved) {
             doubts.push(unresolved(target.ip(), route.next_hop, &name));
         }

@@ -63,7 +63,7 @@ pub struct SendSummary {
     /// How much later than intended datagrams were handed over; `null` when the load was unlimited.
     pub pacing_error: Option<LatencySummary>,
     /// Slots of the schedule that were not sent: later than the catch-up bound, or not taken by the kernel when the
-    /// time was over.
+    /// time was over. Where more than a million random slots are left at the end, their mean number.
     pub missed_slots: u64,
     /// Mean number of datagrams that one system call took; `null` when there was none.
     pub datagrams_per_syscall: Option<f64>,
