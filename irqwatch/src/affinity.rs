@@ -113,6 +113,7 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
         return Ok(());
     }
     let mut observer = Observer::new();
+    observer.require_interrupts()?;
     let mut interrupts = chosen(&config.filter)?;
     if interrupts.is_empty() {
         return Err(Error::bad_arguments("no interrupt that can be steered is among those chosen"));

@@ -75,13 +75,17 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
         return Err(Error::failed("stopped before the command was started"));
     }
     let mut observer = Observer::new();
+    observer.require_interrupts()?;
     let before = observer.snapshot()?;
     let outcome = Running::start(&config.command)?.wait(&stop, || observer.woke())?;
     let after = observer.snapshot()?;
     let difference = observer.compare(&before, &after, &config.filter);
     let cpu_s = outcome.cpu_ns as f64 / 1e9;
     let summary = Summary {
-        interrupts_per_cpu_s: (outcome.cpu_ns > 0).then(|| rate(difference.interrupts, cpu_s)),
+        interrupts_per_cpu_s: difference
+            .interrupts
+            .filter(|_| outcome.cpu_ns > 0)
+            .map(|interrupts| rate(interrupts, cpu_s)),
         difference,
         command: outcome,
         own: observer.own_cost(),

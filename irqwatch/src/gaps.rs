@@ -103,8 +103,8 @@ pub struct CpuResult {
     pub spacing: Option<LatencySummary>,
     /// The longest, longest first.
     pub longest: Vec<Gap>,
-    /// Hard interrupts of this CPU meanwhile.
-    pub interrupts: u64,
+    /// Hard interrupts of this CPU in that time; `null` where /proc/interrupts is masked.
+    pub interrupts: Option<u64>,
     /// Sum of the gaps over the hard interrupts, in nanoseconds: an upper bound of what one costs, soft
     /// interrupts and cache misses included, as long as no task ran here (`context_switches` 0). Where there
     /// were fewer gaps than interrupts, each that made none is taken to have cost the threshold; `null`
@@ -154,7 +154,11 @@ impl fmt::Display for Summary {
             if let Some(spacing) = &cpu.spacing {
                 write!(f, "\n  spacing {spacing}")?;
             }
-            write!(f, "\n  {} interrupts, {} context switches", cpu.interrupts, cpu.context_switches)?;
+            match cpu.interrupts {
+                Some(count) => write!(f, "\n  {count} interrupts")?,
+                None => write!(f, "\n  interrupts unknown")?,
+            }
+            write!(f, ", {} context switches", cpu.context_switches)?;
             if let Some(cost) = cpu.cost_per_interrupt_ns {
                 write!(f, ", at most {} per interrupt", units::duration(cost))?;
             }
@@ -291,7 +295,7 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
         machine,
         usage: measured.usage,
     };
-    session.summary(&summary, Vec::new(), warnings)
+    session.summary(&summary, conductor.before.unread(), warnings)
 }
 
 fn result(
@@ -309,7 +313,8 @@ fn result(
         !matches!(source.class, Class::Softirq | Class::Sum | Class::Error | Class::Platform)
     };
     let here = machine.sources.iter().filter(counted).flat_map(|source| &source.cpus);
-    let interrupts: u64 = here.filter(|on| on.cpu == Some(cpu)).map(|on| on.count).sum();
+    let count_here: u64 = here.filter(|on| on.cpu == Some(cpu)).map(|on| on.count).sum();
+    let interrupts = machine.interrupts.map(|_| count_here);
     CpuResult {
         cpu,
         count,
@@ -319,7 +324,8 @@ fn result(
         spacing: outcome.finder.spacings.summary(),
         longest: outcome.finder.longest.iter().filter(|gap| gap.length_ns > 0).copied().collect(),
         interrupts,
-        cost_per_interrupt_ns: cost_bound_ns(total_ns, count, interrupts, config.threshold_ns),
+        cost_per_interrupt_ns: interrupts
+            .and_then(|interrupts| cost_bound_ns(total_ns, count, interrupts, config.threshold_ns)),
         context_switches: outcome.context_switches,
         not_running_ns: outcome.not_running_ns,
         reading_ns: if outcome.finder.reading_ns == u64::MAX { 0 } else { outcome.finder.reading_ns },

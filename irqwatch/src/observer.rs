@@ -3,8 +3,8 @@
 use std::fmt;
 
 use meter::{
-    Result, clock,
-    interrupts::{Differ, Reader},
+    Error, Result, clock,
+    interrupts::{Differ, MASKED, Reader},
     usage::{CpuTimes, Usage, UsageMeter},
 };
 use serde::Serialize;
@@ -45,6 +45,19 @@ impl Observer {
         self.softirqs.read(&mut snapshot.softirqs)?;
         let (times, unread) = CpuTimes::read().unzip();
         (snapshot.cpu_times, snapshot.unread_times) = (times, unread.unwrap_or_default());
+        Ok(())
+    }
+
+    /// Refuses a place that shows no interrupts: what can't be seen is not zero.
+    ///
+    /// # Errors
+    /// When the kernel's table is masked (exit code 3), or can't be read.
+    pub fn require_interrupts(&mut self) -> Result<()> {
+        if self.snapshot()?.interrupts.is_masked() {
+            return Err(Error::unavailable(format!(
+                "/proc/interrupts: {MASKED}; run it outside of the container, or unmask the file there"
+            )));
+        }
         Ok(())
     }
 

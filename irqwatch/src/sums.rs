@@ -4,7 +4,7 @@
 use std::fmt;
 
 use meter::{
-    interrupts::{Differ, Row, Table},
+    interrupts::{Differ, MASKED, Row, Table},
     usage::CpuTimes,
 };
 use serde::Serialize;
@@ -38,12 +38,12 @@ pub struct Difference {
     pub classes: Vec<ClassCount>,
     /// Every CPU, of the sources that the filter lets through.
     pub cpus: Vec<CpuCount>,
-    /// Hard interrupts of all of these.
-    pub interrupts: u64,
+    /// Hard interrupts of all of these; `null` where /proc/interrupts is masked.
+    pub interrupts: Option<u64>,
     /// The same per second.
-    pub interrupts_per_s: f64,
-    /// Soft interrupts of all of these.
-    pub softirqs: u64,
+    pub interrupts_per_s: Option<f64>,
+    /// Soft interrupts of all of these; `null` where /proc/softirqs is masked.
+    pub softirqs: Option<u64>,
     /// CPU time of all CPUs in hard interrupts, in nanoseconds; `null` where the kernel does not tell.
     /// Kernels without fine accounting count by clock ticks and see little of it.
     pub irq_ns: Option<u64>,
@@ -57,6 +57,8 @@ impl Snapshot {
     /// Lines that could not be understood, as they stand.
     #[must_use]
     pub fn unread(&self) -> Vec<String> {
+        let masked = [("interrupts", &self.interrupts), ("softirqs", &self.softirqs)].into_iter();
+        let masked = masked.filter(|(_, table)| table.is_masked());
         let lines = self.interrupts.unread.iter().chain(&self.softirqs.unread).chain(&self.unread_times);
         lines
             .map(|line| match line.trim() {
@@ -64,18 +66,21 @@ impl Snapshot {
                 fast if fast.starts_with("FIQ:") => format!("the kernel counts no fast interrupts: `{fast}`"),
                 other => format!("a line of /proc that can't be read: `{other}`"),
             })
+            .chain(masked.map(|(name, _)| format!("/proc/{name}: {MASKED}")))
             .collect()
     }
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rate = self.interrupts_per_s;
-        write!(
-            f,
-            "{} interrupts in {:.3} s, {rate:.1}/s; {} softirqs",
-            self.interrupts, self.elapsed_s, self.softirqs
-        )?;
+        match self.interrupts.zip(self.interrupts_per_s) {
+            Some((count, rate)) => write!(f, "{count} interrupts in {:.3} s, {rate:.1}/s", self.elapsed_s)?,
+            None => write!(f, "interrupts unknown in {:.3} s", self.elapsed_s)?,
+        }
+        match self.softirqs {
+            Some(count) => write!(f, "; {count} softirqs")?,
+            None => f.write_str("; softirqs unknown")?,
+        }
         if let Some(steal_ns) = self.steal_ns.filter(|steal_ns| *steal_ns > 0) {
             write!(f, "; {} stolen", meter::units::duration(steal_ns as f64))?;
         }
@@ -89,9 +94,18 @@ pub struct Sums {
     elapsed_ns: u64,
     hard: Vec<Grown>,
     soft: Vec<Grown>,
+    /// Whether there were no counts to add at some step.
+    masked: Masked,
     irq_ns: Option<u64>,
     softirq_ns: Option<u64>,
     steal_ns: Option<u64>,
+}
+
+/// Which of the two tables said nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Masked {
+    hard: bool,
+    soft: bool,
 }
 
 /// One row that grew.
@@ -108,6 +122,9 @@ impl Sums {
     /// Adds what came between two snapshots, the later of which was read right after the step before.
     pub fn add(&mut self, differ: &mut Differ, before: &Snapshot, after: &Snapshot) {
         self.elapsed_ns += after.at_ns.saturating_sub(before.at_ns);
+        let masked = |of: fn(&Snapshot) -> &Table| of(before).is_masked() || of(after).is_masked();
+        self.masked.hard |= masked(|snapshot| &snapshot.interrupts);
+        self.masked.soft |= masked(|snapshot| &snapshot.softirqs);
         add_rows(&mut self.hard, differ, &before.interrupts, &after.interrupts);
         add_rows(&mut self.soft, differ, &before.softirqs, &after.softirqs);
         let grown = |of: fn(&CpuTimes) -> Option<u64>| {
@@ -138,9 +155,9 @@ impl Sums {
             sources: tally.sources,
             classes: tally.classes,
             cpus: tally.cpus,
-            interrupts: tally.interrupts,
-            interrupts_per_s: rate(tally.interrupts, elapsed_s),
-            softirqs: tally.softirqs,
+            interrupts: (!self.masked.hard).then_some(tally.interrupts),
+            interrupts_per_s: (!self.masked.hard).then(|| rate(tally.interrupts, elapsed_s)),
+            softirqs: (!self.masked.soft).then_some(tally.softirqs),
             irq_ns: self.irq_ns,
             softirq_ns: self.softirq_ns,
             steal_ns: self.steal_ns,
@@ -272,7 +289,8 @@ mod tests {
             by_step.push(step.difference(&filter));
         }
         let all = total.difference(&filter);
-        assert_eq!(all.interrupts, by_step.iter().map(|step| step.interrupts).sum::<u64>());
+        assert_eq!(all.interrupts, by_step.iter().map(|step| step.interrupts).sum());
+        assert_eq!(all.softirqs, None, "no table, no zero");
         let counts: Vec<(&str, u64)> =
             all.sources.iter().map(|source| (source.device.as_str(), source.count)).collect();
         assert_eq!(counts, [("nic0", 3005), ("usb", 20), ("disk", 3)]);
@@ -286,6 +304,6 @@ mod tests {
             step.add(&mut differ, &steps[0], &steps[4]);
             step.difference(&filter).interrupts
         };
-        assert_eq!(one_step, 3, "which is all that the first and the last snapshot tell");
+        assert_eq!(one_step, Some(3), "which is all that the first and the last snapshot tell");
     }
 }

@@ -190,6 +190,7 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
             warnings.push(format!("the thread of CPU {cpu} was moved away from it"));
         }
     }
+    notes.extend(conductor.before.unread());
     session.summary(&conductor.summary(config, &missed, measured)?, notes, warnings)
 }
 

@@ -100,6 +100,7 @@ pub fn run(config: &Config, session: &mut Session<'_>) -> Result<()> {
     let stop = session.stop();
     session.ready()?;
     let mut observer = Observer::new();
+    observer.require_interrupts()?;
     let mut last = observer.snapshot()?;
     let (mut current, mut total) = (last.clone(), Sums::default());
     let until_ns = last.at_ns.saturating_add(config.duration_ns);

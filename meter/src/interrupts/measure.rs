@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Row, Table, difference};
+use super::{MASKED, Row, Table, difference};
 use crate::Result;
 
 /// Which interrupts belong to what is measured.
@@ -42,6 +42,12 @@ impl InterruptMeter {
     /// When /proc can't be read.
     pub fn start(sources: Sources) -> Result<Self> {
         let before = snapshot(&sources)?;
+        let sources = match sources {
+            Sources::Interrupts(_) | Sources::Softirqs(_) if before.is_masked() => {
+                Sources::Unknown(MASKED.into())
+            }
+            sources => sources,
+        };
         Ok(Self { sources, before })
     }
 

@@ -10,4 +10,4 @@ mod table;
 
 pub use growth::{Differ, difference};
 pub use measure::{InterruptCount, InterruptMeter, Sources};
-pub use table::{Reader, Row, Table};
+pub use table::{MASKED, Reader, Row, Table};

@@ -1,6 +1,10 @@
 //! A snapshot of one of the kernel's interrupt tables.
 
-use std::{fs::File, io::Read, path::PathBuf};
+use std::{
+    fs::File,
+    io::{ErrorKind, Read},
+    path::PathBuf,
+};
 
 use super::scan;
 use crate::{Error, Result};
@@ -133,6 +137,13 @@ impl Table {
         true
     }
 
+    /// Whether there is nothing to read: a file without a single CPU's column, as where a container's runtime
+    /// lays an empty file over it. It says nothing about interrupts, least of all that there were none.
+    #[must_use]
+    pub fn is_masked(&self) -> bool {
+        self.cpus.is_empty()
+    }
+
     /// The first row of that name.
     #[must_use]
     pub fn row(&self, name: &str) -> Option<&Row> {
@@ -185,6 +196,9 @@ fn assign(target: &mut String, text: &str) {
     }
 }
 
+/// Why a table says nothing.
+pub const MASKED: &str = "the kernel's table is empty or hidden here, as containers mask it";
+
 /// Reads one of the kernel's tables again and again through one buffer.
 #[derive(Debug)]
 pub struct Reader {
@@ -212,16 +226,20 @@ impl Reader {
     }
 
     /// Replaces `table` by what the file says now. Where CPUs came or went while the kernel wrote it,
-    /// it is read again; lines that stay torn are in [`Table::unread`].
+    /// it is read again; lines that stay torn are in [`Table::unread`]. A file that is not there, or may not be
+    /// read, leaves a table that [is masked](Table::is_masked).
     ///
     /// # Errors
-    /// When the file can't be read.
+    /// When the file can't be read for another reason.
     pub fn read(&mut self, table: &mut Table) -> Result<()> {
         for _ in 0..ATTEMPTS {
             self.bytes.clear();
-            File::open(&self.path)
-                .and_then(|mut file| file.read_to_end(&mut self.bytes))
-                .map_err(|error| Error::system(self.path.display().to_string(), error))?;
+            match File::open(&self.path).and_then(|mut file| file.read_to_end(&mut self.bytes)) {
+                Ok(_) => {}
+                // A /proc of processes only (`subset=pid`), or a rule of a container: nothing to read either.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {}
+                Err(error) => return Err(Error::system(self.path.display().to_string(), error)),
+            }
             // The name of a device may be any bytes.
             table.update(&String::from_utf8_lossy(&self.bytes));
             if table.unread.is_empty() {
