@@ -44,7 +44,7 @@ pub fn summarise(input: &Input) -> Summary {
         boots: input.boot_count() as u64,
         trials_planned: input.header.trials,
         outcomes: input.trials.iter().map(|trial| trial.outcome).collect(),
-        cells: input.cells().map(cell).collect(),
+        cells: families::in_parallel(&input.header.cells, cell),
         drift: probes
             .iter()
             .map(|(name, spec)| ((*name).clone(), drift(input, name, spec, first(&families, name, spec))))
@@ -163,10 +163,8 @@ fn load_effect(family: &Family, cell: &Cell, probe: &ProbeSpec) -> Option<LoadEf
 }
 
 fn cell_flags(input: &Input, family: &Family, cell: &Cell, probe: &ProbeSpec) -> CellFlags {
-    let flagged = family.flags.as_ref().and_then(|(cells, flags)| {
-        let place = cells.iter().position(|other| other == cell)?;
-        flags.cells.get(place)
-    });
+    let place = family.places.get(cell);
+    let flagged = family.flags.as_ref().zip(place).and_then(|(flags, place)| flags.cells.get(*place));
     let (Some(flagged), Some(metric)) = (flagged, probe.metrics.first()) else { return CellFlags::default() };
     let sequences: Vec<u64> = input
         .completed(cell)
@@ -301,7 +299,9 @@ pub fn ratios_to_median(input: &Input, probe: &str, spec: &ProbeSpec) -> Vec<(u6
 }
 
 fn drift(input: &Input, probe: &str, spec: &ProbeSpec, family: Option<&Family>) -> Drift {
-    let warm_up = family.and_then(|family| family.flags.as_ref()).and_then(|(_, flags)| flags.warm_up);
+    let flags = family.and_then(|family| family.flags.as_ref());
+    let warm_up = flags.and_then(|flags| flags.warm_up);
+    let dependence = flags.and_then(|flags| flags.dependence);
     let runs = ratios_to_median(input, probe, spec);
     let ratios: Vec<f64> = runs.iter().map(|(_, _, ratio)| *ratio).collect();
     let trend = stats::trend(&ratios);
@@ -314,5 +314,6 @@ fn drift(input: &Input, probe: &str, spec: &ProbeSpec, family: Option<&Family>) 
         change_percent: change.map(|change| change.shift * 100.0),
         change_p_value: change.map(|change| change.p_value),
         warm_up_percent: warm_up.map(|warm_up| warm_up.excess * 100.0).filter(|excess| excess.is_finite()),
+        dependence: dependence.map(|dependence| dependence.correlation).filter(|found| found.is_finite()),
     }
 }

@@ -1,6 +1,10 @@
 //! The comparisons of a results folder, family by family: all cells of one probe in one metric.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
 use plan::{Cell, MetricSpec, ProbeSpec};
 use stats::{
@@ -38,7 +42,9 @@ pub struct Family {
     /// How much more a load does in a cell than at the baseline.
     pub interactions: BTreeMap<Cell, Contrast>,
     /// What a reader must know of the runs of each cell, and of the first blocks.
-    pub flags: Option<(Vec<Cell>, Flags)>,
+    pub flags: Option<Flags>,
+    /// The place of each cell in the flags.
+    pub places: BTreeMap<Cell, usize>,
 }
 
 /// The family of one probe in one metric. What only the first metric of a probe has is in it for `first`.
@@ -75,8 +81,8 @@ pub fn family(input: &Input, probe: &str, metric: &MetricSpec, first: bool) -> F
         family.load_effects = compare(input, &runs, metric, "load", pairs(&unloaded), |_| None);
         family.interactions = interactions(input, &runs, metric, &family.load_effects);
         let series: Vec<Vec<Run>> = cells.iter().map(|cell| runs[cell].clone()).collect();
-        let named = cells.iter().map(|cell| (*cell).clone()).collect();
-        family.flags = Some((named, flags(&series, input.header.seed)));
+        family.places = cells.iter().map(|cell| (*cell).clone()).zip(0..).collect();
+        family.flags = Some(flags(&series, input.header.seed));
     }
     family
 }
@@ -138,16 +144,41 @@ pub fn all<'a>(
     input: &Input,
     probes: &BTreeMap<&'a String, &'a ProbeSpec>,
 ) -> BTreeMap<(&'a str, &'a str), Family> {
-    let of_probe = |(name, spec): (&&'a String, &&'a ProbeSpec)| {
+    let metrics = |(name, spec): (&&'a String, &&'a ProbeSpec)| {
         let (name, spec): (&'a String, &'a ProbeSpec) = (name, spec);
-        let metrics = spec.metrics.iter().enumerate();
-        metrics
-            .map(|(place, metric)| {
-                ((name.as_str(), metric.name.as_str()), family(input, name, metric, place == 0))
-            })
+        spec.metrics
+            .iter()
+            .enumerate()
+            .map(move |(place, metric)| (name, metric, place == 0))
             .collect::<Vec<_>>()
     };
-    probes.iter().flat_map(of_probe).collect()
+    let wanted: Vec<(&'a String, &'a MetricSpec, bool)> = probes.iter().flat_map(metrics).collect();
+    let found = in_parallel(&wanted, |(name, metric, first)| family(input, name, metric, *first));
+    let names = wanted.into_iter().map(|(name, metric, _)| (name.as_str(), metric.name.as_str()));
+    names.zip(found).collect()
+}
+
+/// What `of` gives for each of `items`, in their order, on all CPUs.
+pub fn in_parallel<T: Sync, R: Send>(items: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut found = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(place) else { return found };
+            found.push((place, of(item)));
+        }
+    };
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    let mut found: Vec<(usize, R)> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..cpus.min(items.len())).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().expect("a worker has no reason to panic"))
+            .collect()
+    });
+    found.sort_by_key(|(place, _)| *place);
+    found.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The seed of the draws for one number: its own, so that a cell more or less changes no other.

@@ -301,6 +301,9 @@ pub struct Drift {
     pub change_p_value: Option<f64>,
     /// How much the runs of first blocks are above the others, in percent, where that is beyond chance.
     pub warm_up_percent: Option<f64>,
+    /// How much runs resemble those of their cell in the block before, as a correlation, where that is beyond chance:
+    /// then intervals are too narrow.
+    pub dependence: Option<f64>,
 }
 
 impl CellSummary {

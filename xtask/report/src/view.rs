@@ -1,5 +1,7 @@
 //! The summary seen probe by probe, as pages and figures need it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
     input::Input,
     summary::{CellSummary, MetricSummary, Summary},
@@ -19,6 +21,8 @@ pub struct Probe<'a> {
     pub spec: &'a ProbeSpec,
     /// The metric shown: the plan's first.
     pub main: &'a MetricSpec,
+    /// The number of each load of the summary: what figures give colors and marks by.
+    pub series: BTreeMap<&'a str, usize>,
     /// Its cells, those of one attachment together.
     pub cells: Vec<Cell<'a>>,
 }
@@ -36,6 +40,7 @@ pub struct Cell<'a> {
 /// The probes of a summary, in the plan's order.
 pub fn probes<'a>(input: &'a Input, summary: &'a Summary) -> Vec<Probe<'a>> {
     let mut probes: Vec<Probe<'a>> = Vec::new();
+    let series: BTreeMap<&str, usize> = loads(summary).into_iter().zip(0..).collect();
     for cell in &summary.cells {
         let Some(spec) = input.plan.probes.get(&cell.cell.probe) else { continue };
         let Some(main) = spec.metrics.first() else { continue };
@@ -44,13 +49,15 @@ pub fn probes<'a>(input: &'a Input, summary: &'a Summary) -> Vec<Probe<'a>> {
         match probes.iter_mut().find(|probe| probe.name == cell.cell.probe) {
             Some(probe) => probe.cells.push(view),
             None => {
-                probes.push(Probe { input, summary, name: &cell.cell.probe, spec, main, cells: vec![view] });
+                let (series, name) = (series.clone(), &cell.cell.probe);
+                probes.push(Probe { input, summary, name, spec, main, series, cells: vec![view] });
             }
         }
     }
     for probe in &mut probes {
         let order = distinct(probe.cells.iter().map(|cell| cell.summary.cell.attachment.as_str()));
-        probe.cells.sort_by_key(|cell| order.iter().position(|name| *name == cell.summary.cell.attachment));
+        let order: BTreeMap<&str, usize> = order.into_iter().zip(0..).collect();
+        probe.cells.sort_by_key(|cell| order.get(cell.summary.cell.attachment.as_str()));
     }
     probes
 }
@@ -68,8 +75,9 @@ impl<'a> Probe<'a> {
 
     /// The names of its loads, in the plan's order.
     pub fn loads(&self) -> Vec<&'a str> {
-        let own = distinct(self.cells.iter().map(|cell| cell.summary.cell.load.as_str()));
-        loads(self.summary).into_iter().filter(|load| own.contains(load)).collect()
+        let mut own = distinct(self.cells.iter().map(|cell| cell.summary.cell.load.as_str()));
+        own.sort_by_key(|load| self.series.get(load));
+        own
     }
 
     /// Whether any cell has a run to show.
@@ -112,11 +120,6 @@ impl<'a> Probe<'a> {
 
 /// Each word once, in the order of first appearance.
 fn distinct<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut distinct = Vec::new();
-    for word in words {
-        if !distinct.contains(&word) {
-            distinct.push(word);
-        }
-    }
-    distinct
+    let mut seen = BTreeSet::new();
+    words.filter(|word| seen.insert(*word)).collect()
 }

@@ -32,6 +32,13 @@ pub fn of(summary: &Summary) -> Vec<String> {
             "the runs gather around two or more levels, and the mean lies where no run is,",
             &|cell| cell.flags.several_levels,
         ));
+        if let Some(correlation) = summary.drift.get(*probe).and_then(|drift| drift.dependence) {
+            warnings.push(format!(
+                "{probe}: runs resemble those of the same cell in the block before (correlation {}): the intervals are \
+                 too narrow, and more differences are named than are there.",
+                number::fixed(correlation, 2)
+            ));
+        }
         if let Some(excess) = summary.drift.get(*probe).and_then(|drift| drift.warm_up_percent) {
             let (side, percent) =
                 (if excess > 0.0 { "above" } else { "below" }, number::fixed(excess.abs(), 2));

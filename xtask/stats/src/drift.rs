@@ -1,12 +1,11 @@
-//! Whether results moved while the matrix ran: a trend, sudden changes, a first block unlike the others. Trend
-//! and change look only at ranks, so that a few slow runs can't make them.
+//! Whether results moved while the matrix ran: a trend and sudden changes. Both look
+//! only at ranks, so that a few slow runs can't make them.
 
 use meter::random::Random;
 
 use crate::{
     describe::{describe, sorted},
-    distribution::{normal_cdf, student_cdf},
-    series::Run,
+    distribution::normal_cdf,
 };
 
 /// A steady rise or fall over the order of execution (Mann and Kendall).
@@ -26,15 +25,6 @@ pub struct ChangePoint {
     /// Median after less median before, of the runs up to the neighboring changes.
     pub shift: f64,
     /// How likely a difference at least as clear is by chance.
-    pub p_value: f64,
-}
-
-/// The first blocks of the boots against the others.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct WarmUp {
-    /// How much the runs of first blocks are above those of the others, as a share: 0.05 for 5 %.
-    pub excess: f64,
-    /// How likely an excess at least as far from 0 is by chance (Student's t over blocks).
     pub p_value: f64,
 }
 
@@ -166,43 +156,6 @@ fn cut(runs: &[f64], start: usize, level: f64, random: &mut Random, bounds: &mut
     cut(after, start + change.index, share(after), random, bounds);
 }
 
-/// Whether the first block of a boot is unlike the others. In each block, the median over `cells` (their runs, each
-/// sorted by boot and block) of the relative distance from the cell's median. `None` with fewer than ten blocks.
-pub fn warm_up(cells: &[Vec<Run>]) -> Option<WarmUp> {
-    let mut blocks: std::collections::BTreeMap<(u32, u32), Vec<f64>> = std::collections::BTreeMap::new();
-    for cell in cells {
-        let values: Vec<f64> = cell.iter().map(|run| run.value).collect();
-        let Some(median) = describe(&values).map(|described| described.median).filter(|m| *m > 0.0) else {
-            continue;
-        };
-        for run in cell {
-            blocks.entry((run.boot, run.block)).or_default().push(run.value / median - 1.0);
-        }
-    }
-    if blocks.len() < LEAST {
-        return None;
-    }
-    let mut levels: Vec<(u32, f64)> = Vec::with_capacity(blocks.len());
-    for ((boot, _), values) in &blocks {
-        levels.push((*boot, describe(values)?.median));
-    }
-    let (mut excess, mut squares, mut freedom, mut factor, mut boots) = (0.0, 0.0, 0.0, 0.0, 0.0);
-    for boot in levels.chunk_by(|one, next| one.0 == next.0).filter(|boot| boot.len() >= 3) {
-        let rest = boot.len() as f64 - 1.0;
-        let mean = boot[1..].iter().map(|(_, level)| level).sum::<f64>() / rest;
-        excess += boot[0].1 - mean;
-        squares += boot[1..].iter().map(|(_, level)| (level - mean).powi(2)).sum::<f64>();
-        freedom += rest - 1.0;
-        factor += 1.0 + 1.0 / rest;
-        boots += 1.0;
-    }
-    let error = (squares / freedom * factor).sqrt();
-    (error > 0.0).then(|| WarmUp {
-        excess: excess / boots,
-        p_value: 2.0 * student_cdf(-(excess / error).abs(), freedom),
-    })
-}
-
 /// Twice the rank of each run, ties at their middle, less the mean of that: sums of them are Pettitt's statistic.
 fn centered_ranks(runs: &[f64]) -> Vec<i64> {
     let sorted = sorted(runs);
@@ -302,25 +255,6 @@ mod tests {
         let changes = false_alarms(|runs| change_point(runs, &mut Random::new(9)).unwrap().p_value);
         assert!(trends <= 18, "{trends} of 200");
         assert!((3..=18).contains(&changes), "{changes} of 200");
-    }
-
-    #[test]
-    fn a_slow_first_block_is_found_in_every_boot_and_a_trend_is_not_one() {
-        let cells = |first: f64, slope: f64| -> Vec<Vec<Run>> {
-            let run = |cell: u32, block: u32, noise: f64| {
-                let excess = if block.is_multiple_of(10) { first } else { 0.0 };
-                let value = f64::from(cell + 1) * (1.0 + noise / 100.0 + excess + slope * f64::from(block));
-                Run { boot: block / 10, block, value }
-            };
-            let series =
-                |cell| noise(20, u64::from(cell)).into_iter().zip(0..).map(move |(n, b)| run(cell, b, n));
-            (0..6).map(|cell| series(cell).collect()).collect()
-        };
-        let found = warm_up(&cells(0.05, 0.0)).unwrap();
-        assert!((found.excess - 0.05).abs() < 0.01 && found.p_value < 1e-6, "{found:?}");
-        assert!(warm_up(&cells(0.0, 0.0)).unwrap().p_value > 0.01);
-        assert!(warm_up(&cells(0.0, 0.005)).unwrap().p_value > 0.01);
-        assert_eq!(warm_up(&[]), None);
     }
 
     const TAUS: [([f64; 12], f64); 3] = [

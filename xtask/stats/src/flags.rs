@@ -1,15 +1,17 @@
 //! What a reader must know of the runs of a family before its means: cells that moved, cells with several levels,
-//! first blocks unlike the others.
+//! first blocks unlike the others, runs that depend on each other.
 
 use meter::random::Random;
 
 use crate::{
-    drift::{ChangePoint, Trend, WarmUp, change_points, trend, warm_up},
+    blocks::{Dependence, WarmUp, dependence, warm_up},
+    drift::{ChangePoint, Trend, change_points, trend},
     modes,
     series::Run,
 };
 
-/// How likely a family is flagged for a trend or a change, and how likely for its first blocks, when nothing moved.
+/// How likely a family is flagged for a trend or a change, how likely for its first blocks, and how likely for
+/// runs that depend on each other, when there is nothing.
 pub const ERROR: f64 = 0.01;
 
 /// What is said of one cell.
@@ -32,6 +34,8 @@ pub struct Flags {
     pub cells: Vec<CellFlags>,
     /// How the first blocks differ, where they do beyond chance.
     pub warm_up: Option<WarmUp>,
+    /// How much runs resemble those of their cell in the block before, where they do beyond chance.
+    pub dependence: Option<Dependence>,
 }
 
 impl CellFlags {
@@ -58,5 +62,7 @@ pub fn flags(cells: &[Vec<Run>], seed: u64) -> Flags {
     Flags {
         cells: cells.iter().enumerate().map(of_cell).collect(),
         warm_up: warm_up(cells).filter(|warm_up| warm_up.p_value < ERROR),
+        dependence: dependence(cells)
+            .filter(|dependence| dependence.p_value < ERROR && dependence.correlation > 0.0),
     }
 }

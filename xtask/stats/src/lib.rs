@@ -4,6 +4,7 @@
 //! compared and counted, never the operations inside one. What the runs can't support is `None`.
 //! `docs/statistics.md` says which method is used where, and why.
 
+pub mod blocks;
 mod bootstrap;
 pub mod contrast;
 pub mod control;

@@ -1,10 +1,16 @@
 //! Attachment × load: how many times the baseline each cell is.
 
+use std::collections::BTreeMap;
+
 use super::{
     Figure, Words, finish,
     svg::{Anchor, Svg, WIDTH, cut},
 };
-use crate::{number, summary::CellSummary, view::Probe};
+use crate::{
+    number,
+    summary::CellSummary,
+    view::{Cell, Probe},
+};
 use plan::Better;
 
 const HEIGHT: f64 = 46.0;
@@ -25,17 +31,17 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
         let x = left + (column as f64 + 0.5) * width;
         svg.text((x, top - 10.0), Anchor::Middle, "label", &cut(load, (width / 6.5) as usize));
     }
+    let cells = probe.cells.iter();
+    let places: BTreeMap<(&str, &str), &Cell> = cells
+        .map(|cell| ((cell.summary.cell.attachment.as_str(), cell.summary.cell.load.as_str()), cell))
+        .collect();
     let mut said = Vec::new();
     for (row, attachment) in attachments.iter().enumerate() {
         let y = top + row as f64 * HEIGHT;
         svg.text((0.0, y + HEIGHT / 2.0 + 4.0), Anchor::Start, "strong", &cut(attachment, 18));
         for (column, load) in loads.iter().enumerate() {
             let corner = (left + column as f64 * width + 1.5, y + 1.5);
-            let found = probe
-                .cells
-                .iter()
-                .find(|c| c.summary.cell.attachment == *attachment && c.summary.cell.load == *load);
-            let Some(cell) = found else { continue };
+            let Some(cell) = places.get(&(*attachment, *load)) else { continue };
             draw_cell(&mut svg, probe, cell.summary, strongest, corner, (width - 3.0, HEIGHT - 3.0));
             if let Some(ratio) = cell.metric.ratio {
                 said.push(format!("{attachment} under {load}: {} times", number::ratio(ratio.value)));

@@ -5,6 +5,7 @@ mod difference;
 mod distribution;
 mod heat;
 mod interrupts;
+mod load_effect;
 mod order;
 mod panels;
 mod published;
@@ -90,6 +91,7 @@ pub fn of_probe(probe: &Probe) -> Vec<Figure> {
         heat::draw(probe),
         Some(runs::draw(probe)),
         difference::draw(probe),
+        load_effect::draw(probe),
         spread::variance(probe),
         spread::range(probe),
         published::draw(probe),

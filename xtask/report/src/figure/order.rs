@@ -1,5 +1,7 @@
 //! Runs in the order of execution: whether the machine changed while the matrix ran.
 
+use std::collections::BTreeMap;
+
 use super::{
     Figure, Words,
     axis::Axis,
@@ -29,10 +31,13 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
         number::fixed(tick, 0)
     });
     svg.line((left, up.at(0.0)), (WIDTH - 8.0, up.at(0.0)), "reference");
+    let mut of_load: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
+    for (at, cell, ratio) in &runs {
+        let point = (across.at(*at as f64), up.at((ratio - 1.0) * 100.0));
+        of_load.entry(&cell.load).or_default().push(point);
+    }
     for load in probe.loads() {
-        let of_load = runs.iter().filter(|(_, cell, _)| cell.load == load);
-        let points: Vec<(f64, f64)> =
-            of_load.map(|(at, _, ratio)| (across.at(*at as f64), up.at((ratio - 1.0) * 100.0))).collect();
+        let points = of_load.remove(load).unwrap_or_default();
         svg.marks(Shape::of_series(series_of(probe, load)), &points, 2.8, &class_of(probe, load));
     }
     draw_legend(&mut svg, probe, left, 40.0);

@@ -74,25 +74,40 @@ impl Panels {
 /// The range of the cells that lie close together, where up to a third of the cells lie so far away
 /// that the others could not be told apart.
 fn close_together(cells: &[Vec<f64>], reference: f64) -> Option<(f64, f64)> {
-    let mut near: Vec<&Vec<f64>> = cells.iter().filter(|values| !values.is_empty()).collect();
-    let range = |cells: &[&Vec<f64>]| {
-        let values = cells.iter().flat_map(|values| values.iter().copied()).chain([reference]);
-        values
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (value.min(low), value.max(high)))
+    let end = |values: &Vec<f64>, pick: fn(f64, f64) -> f64| values.iter().copied().reduce(pick);
+    let ends: Vec<(f64, f64)> =
+        cells.iter().filter_map(|values| Some((end(values, f64::min)?, end(values, f64::max)?))).collect();
+    let mut lows: Vec<usize> = (0..ends.len()).collect();
+    let mut highs = lows.clone();
+    lows.sort_by(|one, other| ends[*one].0.total_cmp(&ends[*other].0));
+    highs.sort_by(|one, other| ends[*other].1.total_cmp(&ends[*one].1));
+    let mut left_out = vec![false; ends.len()];
+    let (mut lowest, mut highest) = (0, 0);
+    // The outermost of the cells that are left, from where it was before, but for one.
+    let first = |order: &[usize], from: usize, left_out: &[bool], but: Option<usize>| {
+        (from..order.len()).find(|&place| !left_out[order[place]] && Some(order[place]) != but)
+    };
+    let range = |lowest: Option<usize>, highest: Option<usize>| {
+        let low = lowest.map_or(reference, |place| ends[lows[place]].0.min(reference));
+        let high = highest.map_or(reference, |place| ends[highs[place]].1.max(reference));
+        (low, high)
     };
     let length = |(low, high): (f64, f64)| high - low;
-    let mut accepted = range(&near);
+    let mut accepted = range((!ends.is_empty()).then_some(0), (!ends.is_empty()).then_some(0));
     let mut close = None;
-    for _ in 0..near.len() / 3 {
-        let without = |index: usize| {
-            let rest: Vec<&Vec<f64>> =
-                near.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, v)| *v).collect();
-            range(&rest)
+    for _ in 0..ends.len() / 3 {
+        let without = |cell: usize| {
+            let but = Some(cell);
+            range(first(&lows, lowest, &left_out, but), first(&highs, highest, &left_out, but))
         };
-        let drop =
-            (0..near.len()).min_by(|one, other| length(without(*one)).total_cmp(&length(without(*other))))?;
-        near.remove(drop);
-        let rest = range(&near);
+        let outermost = [lows[lowest], highs[highest]];
+        let drop = outermost
+            .into_iter()
+            .min_by(|one, other| length(without(*one)).total_cmp(&length(without(*other))))?;
+        left_out[drop] = true;
+        lowest = first(&lows, lowest, &left_out, None)?;
+        highest = first(&highs, highest, &left_out, None)?;
+        let rest = range(Some(lowest), Some(highest));
         if length(rest) > 0.0 && length(rest) * WORTHWHILE <= length(accepted) {
             (accepted, close) = (rest, Some(rest));
         }

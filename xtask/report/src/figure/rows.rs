@@ -1,7 +1,7 @@
 //! One row per cell: attachment, load, then a plot. What most figures share.
 
 use super::svg::{Anchor, Svg, WIDTH, cut};
-use crate::view::{self, Cell, Probe};
+use crate::view::{Cell, Probe};
 
 /// Characters of a name that are shown.
 const NAME: usize = 18;
@@ -89,5 +89,5 @@ pub fn class_of(probe: &Probe, load: &str) -> String {
 
 /// The number of a load among all loads of the report.
 pub fn series_of(probe: &Probe, load: &str) -> usize {
-    view::loads(probe.summary).iter().position(|name| *name == load).unwrap_or(0)
+    probe.series.get(load).copied().unwrap_or(0)
 }

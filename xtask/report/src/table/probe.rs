@@ -222,6 +222,8 @@ pub fn short(probe: &Probe) -> Table {
             shown(metric.mean, |value| mean.show(value)),
             if cell.summary.is_baseline(probe.summary) {
                 "baseline".into()
+            } else if let Some(control) = cell.summary.control {
+                format!("control {} %", number::signed(control.percent, 2))
             } else {
                 shown(metric.difference, |value| difference.show_signed(value.value))
             },

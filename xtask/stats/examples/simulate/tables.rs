@@ -158,8 +158,8 @@ fn powers(times: u64) -> String {
 fn flagged(times: u64) -> String {
     let mut text = format!(
         "Families of 12 cells that are flagged, in percent of {times}: a cell that moved, a cell with several \
-         levels, a first block unlike the others.\n\n\
-         | runs are | N | moved | several levels | first block |\n|---|---:|---:|---:|---:|\n"
+         levels, a first block unlike the others, runs that depend on each other.\n\n\
+         | runs are | N | moved | several levels | first block | dependent |\n|---|---:|---:|---:|---:|---:|\n"
     );
     let equal = |shape, blocks| Experiment::equal(shape, CELLS - 1, blocks);
     let mut cases: Vec<Row> = rows(|shape, blocks| Experiment::equal(shape, CELLS - 1, blocks));
@@ -179,12 +179,13 @@ fn flagged(times: u64) -> String {
     cases.push(("normal; the first block is 3 % slower".into(), Box::new(cold), Shape::Normal));
     for (name, experiment, _) in cases {
         for blocks in [20, 50] {
-            let [moved, levels, first] = flags(&experiment(blocks), times, SEED);
+            let [moved, levels, first, dependent] = flags(&experiment(blocks), times, SEED);
             text += &format!(
-                "| {name} | {blocks} | {} | {} | {} |\n",
+                "| {name} | {blocks} | {} | {} | {} | {} |\n",
                 percent(moved, times),
                 percent(levels, times),
-                percent(first, times)
+                percent(first, times),
+                percent(dependent, times)
             );
         }
     }

@@ -114,14 +114,16 @@ pub fn found(experiment: &Experiment, times: u64, seed: u64) -> [u64; 4] {
     })
 }
 
-/// How often a family has a cell with a trend or change, a cell with several levels, an unlike first block.
-pub fn flags(experiment: &Experiment, times: u64, seed: u64) -> [u64; 3] {
+/// How often a family has a cell with a trend or change, a cell with several levels, an unlike first block, runs that
+/// depend on each other.
+pub fn flags(experiment: &Experiment, times: u64, seed: u64) -> [u64; 4] {
     count(times, seed, |random| {
-        let Flags { cells, warm_up } = flags::flags(&experiment.run(random), random.next_u64());
+        let Flags { cells, warm_up, dependence } = flags::flags(&experiment.run(random), random.next_u64());
         [
             u64::from(cells.iter().any(CellFlags::moved)),
             u64::from(cells.iter().any(|cell| cell.several_levels)),
             u64::from(warm_up.is_some()),
+            u64::from(dependence.is_some()),
         ]
     })
 }
