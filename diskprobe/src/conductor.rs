@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Mode},
     doubts::Doubts,
     filling,
-    inspect::folder_of,
+    inspect::data_folder,
     intervals::Intervals,
     latencies::Latencies,
     outcome::{Sample, Summary, Verification},
@@ -151,8 +151,8 @@ impl Conductor<'_> {
                     .fill_with_unrelated(self.workload.region, precondition.bytes)?;
             }
             folder => {
-                let folder = folder.as_deref().unwrap_or(folder_of(&self.config.path));
-                filling::precondition_folder(folder, engine, precondition.bytes, stop)?;
+                let folder = folder.clone().unwrap_or_else(|| data_folder(&self.config.path));
+                filling::precondition_folder(&folder, engine, precondition.bytes, stop)?;
             }
         }
         if !filling::drop_page_cache() && run == 0 {

@@ -4,7 +4,7 @@ use std::{
     fs::{self, Metadata},
     io,
     os::{linux::fs::MetadataExt, unix::fs::FileTypeExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use meter::{Error, ErrorKind, Result};
@@ -222,6 +222,19 @@ const MOST_LINKS: usize = 40;
 #[must_use]
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The folder of the file system that holds the data of `path`: links are followed to where they lead, also
+/// one of /proc/PID/fd to a file that has no name.
+#[must_use]
+pub fn data_folder(path: &Path) -> PathBuf {
+    let mut at = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(next) = fs::read_link(&at) else { break };
+        at = folder_of(&at).join(next);
+    }
+    let folder = folder_of(&at);
+    if folder.is_dir() { folder.to_owned() } else { folder_of(path).to_owned() }
 }
 
 /// Whether data that is there may go.

@@ -118,10 +118,10 @@ fn check_precondition(config: &Config, found: &Found) -> Result<()> {
             ));
         }
         (None, true) => return Ok(()),
-        (Some(folder), _) => folder,
-        (None, false) => inspect::folder_of(&config.path),
+        (Some(folder), _) => folder.clone(),
+        (None, false) => inspect::data_folder(&config.path),
     };
-    filling::check_space(folder, precondition.bytes)
+    filling::check_space(&folder, precondition.bytes)
 }
 
 /// The log would destroy what is measured, or the measurement the log.

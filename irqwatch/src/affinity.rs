@@ -225,8 +225,8 @@ struct Guard {
 impl Guard {
     fn start(interrupts: &[Affinity]) -> Result<Self> {
         let failed = |error| Error::system("start the guard that puts affinities back", error);
-        let program = std::env::current_exe().map_err(failed)?;
-        let mut process = Command::new(program)
+        // This very program, wherever its file is by now.
+        let mut process = Command::new("/proc/self/exe")
             .arg(GUARD)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

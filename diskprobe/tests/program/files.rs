@@ -3,7 +3,10 @@
 use std::{
     fs,
     io::{Read, Write},
-    os::unix::fs::{FileExt, MetadataExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -239,6 +242,19 @@ fn precondition_and_settling_stay_outside_the_measurement() {
     assert!(started.elapsed() >= Duration::from_millis(200));
     assert_eq!(ran.summary()["bytes"], 2 << 20);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
+}
+
+#[test]
+fn a_file_without_a_name_is_measured_with_unrelated_data_on_its_own_file_system() {
+    let folder = folder();
+    let file = tempfile::tempfile_in(folder.path()).unwrap();
+    file.set_len(1 << 20).unwrap();
+    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    let arguments = ["--device", &path, "--overwrite", "--keep", "--total", "1MiB", "--precondition", "1MiB"];
+    let ran = run(&[&["write", &path][..], &arguments].concat());
+    ran.succeeds();
+    assert_eq!(ran.summary()["bytes"], 1 << 20);
+    assert_eq!(file.metadata().unwrap().len(), 1 << 20);
 }
 
 #[test]

@@ -70,7 +70,11 @@ impl Domain for FakeDomain {
         match behaviour {
             Behaviour::Unreachable => bail!("domain `{}` can't be reached", self.name),
             Behaviour::Refuses => {
-                events.push_back(Event::Ended(Exit { code: Some(3), stderr: "no permission".into() }));
+                events.push_back(Event::Ended(Exit {
+                    code: Some(3),
+                    stderr: "no permission".into(),
+                    ..Exit::default()
+                }));
             }
             Behaviour::Mute => {}
             _ => events.push_back(Event::Record(json!({"record": "ready"}))),
@@ -124,14 +128,22 @@ impl Process for FakeProcess {
             }
             Behaviour::Probe(body, code) => {
                 self.events.push_back(record("summary", body));
-                self.events.push_back(Event::Ended(Exit { code: Some(*code), stderr: String::new() }));
+                self.events.push_back(Event::Ended(Exit { code: Some(*code), ..Exit::default() }));
             }
             Behaviour::Vanishing(body) => {
                 self.events.push_back(record("sample", body));
-                self.events.push_back(Event::Ended(Exit { code: None, stderr: "domain gone".into() }));
+                self.events.push_back(Event::Ended(Exit {
+                    code: None,
+                    stderr: "domain gone".into(),
+                    ..Exit::default()
+                }));
             }
             Behaviour::Dies => {
-                self.events.push_back(Event::Ended(Exit { code: None, stderr: "killed".into() }));
+                self.events.push_back(Event::Ended(Exit {
+                    code: None,
+                    stderr: "killed".into(),
+                    ..Exit::default()
+                }));
             }
             _ => {}
         }
@@ -142,7 +154,7 @@ impl Process for FakeProcess {
         self.script.borrow_mut().log.push(format!("stop {}", self.tool));
         if let Behaviour::Load(body) | Behaviour::Fading(_, body) = &self.behaviour {
             self.events.push_back(record("summary", body));
-            self.events.push_back(Event::Ended(Exit { code: Some(0), stderr: String::new() }));
+            self.events.push_back(Event::Ended(Exit { code: Some(0), ..Exit::default() }));
         }
     }
 

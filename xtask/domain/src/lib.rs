@@ -6,18 +6,43 @@
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 pub mod local;
+pub mod process;
+mod queue;
 pub mod shell;
 pub mod space;
 pub mod ssh;
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
-use meter::printable::printable;
+use meter::{control::Stop, printable::printable};
 use serde_json::Value;
+use tools::Binaries;
+
+/// What all domains of a run share.
+#[derive(Clone)]
+pub struct RunContext {
+    /// The tools, as they were when the run began.
+    pub binaries: Arc<Binaries>,
+    /// The user's wish to end: waits are cut short by it.
+    pub stop: Stop,
+}
+
+/// The user stopped everything before this was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("stopped")
+    }
+}
+
+impl std::error::Error for Stopped {}
 
 /// A tool and its arguments; `--json --controlled` are added by whoever starts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,19 +90,22 @@ pub enum Event {
 }
 
 /// How a tool ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exit {
     /// Its exit code; `None` when a signal ended it or the way to it broke.
     pub code: Option<i32>,
+    /// What it did that it was killed for, if it was killed by this program.
+    pub killed_because: Option<String>,
     /// The end of what it wrote to standard error.
     pub stderr: String,
 }
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.code {
-            Some(code) => write!(f, "exit code {code}")?,
-            None => write!(f, "ended by a signal or a broken connection")?,
+        match (&self.killed_because, self.code) {
+            (Some(why), _) => write!(f, "killed: {why}")?,
+            (None, Some(code)) => write!(f, "exit code {code}")?,
+            (None, None) => write!(f, "ended by a signal or a broken connection")?,
         }
         match self.stderr.trim() {
             "" => Ok(()),

@@ -12,6 +12,7 @@ use std::{io, process::ExitCode};
 
 use anyhow::Result;
 use args::IomatrixCommand;
+use meter::stderr::print_status;
 use platform::Registry;
 
 /// Runs one command on the platforms of `registry`; gives its exit code.
@@ -32,7 +33,7 @@ pub fn end(name: &str, result: Result<u8>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("{name}: {error:#}");
+            print_status(format_args!("{name}: {error:#}"));
             ExitCode::from(exit_code(&error))
         }
     }

@@ -4,10 +4,12 @@ use std::{
     fs,
     io::{self, Write},
     path::Path,
+    sync::Arc,
 };
 
 use anyhow::{Context, Result};
-use meter::{clock, control::Control, control::Stop, host::HostFacts};
+use domain::{RunContext, Stopped};
+use meter::{clock, control::Control, host::HostFacts, stderr::print_status};
 
 use crate::args::MatrixArgs;
 use crate::progress::Progress;
@@ -85,7 +87,7 @@ pub fn run(args: &MatrixArgs, registry: &Registry) -> Result<u8> {
         return Ok(0);
     }
     if let (Some(folder), []) = (&args.resume, &*work.order) {
-        eprintln!("note: every trial of {} is finished", folder.display());
+        print_status(format_args!("note: every trial of {} is finished", folder.display()));
         report_again(folder)?;
         return Ok(exit_code(work.finished(), false));
     }
@@ -99,8 +101,14 @@ pub fn run(args: &MatrixArgs, registry: &Registry) -> Result<u8> {
         Some(folder) => folder.canonicalize().with_context(|| format!("find {}", folder.display()))?,
         None => results::folder::create(&args.results, &work.plan.name)?,
     };
-    let executed = execute_in(&folder, &work, kind, &binaries, &control.stop());
-    let (tally, lost) = executed.inspect_err(|_| results::folder::remove_if_unused(&folder))?;
+    let context = RunContext { binaries: Arc::new(binaries), stop: control.stop() };
+    let executed = execute_in(&folder, &work, kind, &context);
+    let executed = executed.inspect_err(|_| results::folder::remove_if_unused(&folder));
+    if executed.as_ref().is_err_and(anyhow::Error::is::<Stopped>) {
+        print_status(format_args!("stopped before the first trial"));
+        return Ok(EXIT_STOPPED);
+    }
+    let (tally, lost) = executed?;
     let stopped = control.stop().is_raised();
     let measured = tally != Counts::default() || work.earlier.is_some();
     if measured {
@@ -121,7 +129,7 @@ pub fn run(args: &MatrixArgs, registry: &Registry) -> Result<u8> {
         return Err(meter::Error::unavailable(message).into());
     }
     if stopped && measured {
-        eprintln!("stopped{go_on}");
+        print_status(format_args!("stopped{go_on}"));
     }
     Ok(if measured { exit_code(tally, stopped) } else { EXIT_STOPPED })
 }
@@ -135,8 +143,12 @@ pub fn report_again(folder: &Path) -> Result<u8> {
     let page = folder.join("report/index.html");
     let told = writeln!(io::stdout(), "{}\nreport: {}", report::terminal(&made, WHOLE_TABLE), page.display());
     match told {
-        // A pager that was left is no failure: the report is on the disk.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+        // A pager that was left or a terminal that was closed is no failure: the report is on the disk.
+        Err(error)
+            if error.kind() == io::ErrorKind::BrokenPipe || error.raw_os_error() == Some(libc::EIO) =>
+        {
+            Ok(0)
+        }
         told => told.map(|()| 0).context("write to standard output"),
     }
 }
@@ -160,15 +172,14 @@ fn execute_in(
     folder: &Path,
     work: &Work,
     kind: &dyn Kind,
-    binaries: &Binaries,
-    stop: &Stop,
+    context: &RunContext,
 ) -> Result<(Counts, Option<String>)> {
     // Before anything in the folder is touched: nobody else may be at work in it.
     let reopened = work.earlier.as_ref().map(|_| Journal::reopen(folder)).transpose()?;
-    let mut platform = kind.prepare(&work.plan, &binaries.folder, folder)?;
-    let header = header(work, &*platform, binaries)?;
+    let mut platform = kind.prepare(&work.plan, context, folder)?;
+    let header = header(work, &*platform, &context.binaries)?;
     for note in &header.notes {
-        eprintln!("note: {note}");
+        print_status(format_args!("note: {note}"));
     }
     let (mut journal, sequence) = match (reopened, &work.earlier) {
         (Some(journal), Some(earlier)) => go_on(journal, earlier, &header)?,
@@ -176,7 +187,7 @@ fn execute_in(
     };
     let mut progress = Progress::new(work.order.len() as u64);
     let expected = work.expected();
-    let lab = Lab { plan: &work.plan, platform: &mut *platform, stop: stop.clone(), expected };
+    let lab = Lab { plan: &work.plan, platform: &mut *platform, stop: context.stop.clone(), expected };
     let start = Start { sequence, tally: work.finished() };
     let tally = execute(lab, &work.cells, &work.order, start, &mut journal, &mut progress)?;
     progress.finish();
@@ -214,7 +225,7 @@ fn header(work: &Work, platform: &dyn Platform, binaries: &Binaries) -> Result<H
         host: serde_json::to_value(HostFacts::collect())?,
         domain_cpus: platform.domain_cpus(),
         notes: platform.notes(),
-        tools_sha256: binaries.sha256.clone(),
+        tools_sha256: binaries.sha256(),
         cells: work.cells.clone(),
         trials: work.order.len() as u64,
     })

@@ -1,6 +1,7 @@
 //! Progress on the terminal: the cell, the trial, the time left.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use meter::stderr::print_status;
 
 /// A bar on standard error; where that is no terminal, nothing but what went wrong.
 pub struct Progress {
@@ -30,7 +31,7 @@ impl Progress {
     pub fn begin(&mut self, cell: &str, repetition: u32) {
         self.bar.set_message(format!("{cell} #{}", repetition + 1));
         if self.bar.is_hidden() && self.total > 0 && self.bar.position().is_multiple_of(10) {
-            eprintln!("trial {} of {}: {cell}", self.bar.position() + 1, self.total);
+            print_status(format_args!("trial {} of {}: {cell}", self.bar.position() + 1, self.total));
         }
     }
 
@@ -42,7 +43,7 @@ impl Progress {
     /// A line above the bar.
     pub fn say(&self, line: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{line}");
+            print_status(format_args!("{line}"));
         } else {
             self.bar.println(line);
         }

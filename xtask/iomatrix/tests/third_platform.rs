@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use domain::Domain;
+use domain::{Domain, RunContext};
 use iomatrix::args::IomatrixArgs;
 use plan::{AttachmentSpec, Cell, Device, Plan, Sources};
 use platform::{
@@ -63,13 +63,13 @@ impl Kind for Loopback {
         Ok(())
     }
 
-    fn prepare(&self, plan: &Plan, binaries: &Path, _: &Path) -> Result<Box<dyn Platform>> {
+    fn prepare(&self, plan: &Plan, context: &RunContext, _: &Path) -> Result<Box<dyn Platform>> {
         let Settings { folder } = plan::section(&plan.platform.settings)?;
         let mut places = BTreeMap::new();
         let mut words = BTreeMap::from([("peer".to_owned(), "127.0.9.1".to_owned())]);
         for (name, domain) in &plan.domains {
             let At { host } = plan::section(&domain.at)?;
-            places.insert(name.clone(), place::open(None, None, None, binaries)?);
+            places.insert(name.clone(), place::open(None, None, None, context)?);
             words.insert(format!("address.{name}"), format!("127.0.9.{host}"));
         }
         Ok(Box::new(Machine { folder, places, words }))

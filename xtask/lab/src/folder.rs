@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use meter::stderr::print_status;
 use serde::{Deserialize, Serialize};
 
 /// The folder of the lab NAME: `$XDG_CACHE_HOME/iomatrix/NAME-lab`, else under `~/.cache`.
@@ -57,7 +58,7 @@ impl Folder {
         let mut file = options.with_context(failed)?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             let owner = fs::read_to_string(&path).unwrap_or_default();
-            eprintln!("lab: process {} makes or boots it; waiting for that", owner.trim());
+            print_status(format_args!("lab: process {} makes or boots it; waiting for that", owner.trim()));
             file.lock().with_context(failed)?;
         }
         file.set_len(0).with_context(failed)?;

@@ -4,7 +4,6 @@
 use std::{
     fs::File,
     os::fd::OwnedFd,
-    path::Path,
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -12,8 +11,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use domain::{
-    Domain, Process, ToolCommand,
-    local::{LocalDomain, LocalProcess, enter},
+    Domain, Process, RunContext, ToolCommand,
+    local::{LocalDomain, enter},
+    process::LocalProcess,
     shell::{LocalShell, Said, Shell, run},
     ssh::{Link, SshDomain, Target},
 };
@@ -40,11 +40,11 @@ pub fn open(
     ssh: Option<&str>,
     namespace: Option<&str>,
     config: Option<&str>,
-    binaries: &Path,
+    context: &RunContext,
 ) -> Result<Box<dyn Place>> {
     if let Some(host) = ssh {
         let target = Target { host: host.to_owned(), config: config.map(Into::into) };
-        return Ok(Box::new(SshDomain::new(target, binaries.to_owned())));
+        return Ok(Box::new(SshDomain::new(target, context.clone())));
     }
     let network = match namespace {
         Some(path) => {
@@ -54,7 +54,7 @@ pub fn open(
         None => None,
     };
     let cpus = CpuList::allowed()?.cpus().to_vec();
-    Ok(Box::new(Here(LocalDomain { binaries: binaries.to_owned(), cpus, network })))
+    Ok(Box::new(Here(LocalDomain { context: context.clone(), cpus, network })))
 }
 
 /// A shell on `ssh`, else on this machine: for questions, without a tool.
@@ -117,7 +117,11 @@ impl Place for Here {
         command.args(["-c", script]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         enter(&mut command, self.0.network.as_ref(), &[]);
-        Ok(Box::new(LocalProcess::watch(command.spawn().context("run `sh`")?, "sh")?))
+        Ok(Box::new(LocalProcess::watch(
+            command.spawn().context("run `sh`")?,
+            "sh",
+            self.0.context.stop.clone(),
+        )?))
     }
 
     fn cpus(&self) -> Result<CpuList> {

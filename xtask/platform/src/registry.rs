@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use domain::RunContext;
 use lab::Lab;
 use plan::{Cell, Overrides, Plan, Sources};
 
@@ -22,12 +23,12 @@ pub trait Kind {
     /// What has to be done while this process has one thread only, before a matrix.
     fn before_threads(&self) {}
 
-    /// The platform for `plan`, ready for its first trial. `binaries` is where the tools are, `folder` where
+    /// The platform for `plan`, ready for its first trial. `context` has the tools, `folder` where
     /// it may keep large files. Dropping it puts everything back.
     ///
     /// # Errors
     /// What is lacking or broke, by name.
-    fn prepare(&self, plan: &Plan, binaries: &Path, folder: &Path) -> Result<Box<dyn Platform>>;
+    fn prepare(&self, plan: &Plan, context: &RunContext, folder: &Path) -> Result<Box<dyn Platform>>;
 
     /// Looks at every domain of `plan`, changing nothing; `cells` are all that it asks for.
     ///

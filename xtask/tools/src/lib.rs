@@ -1,13 +1,16 @@
 //! The tools' binaries: static, stripped, built for guests.
 
+mod binary;
+
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, Result, bail};
+pub use binary::Binary;
 use sha2::{Digest, Sha256};
 
 /// The tools that plans can name.
@@ -18,25 +21,51 @@ pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
-/// The tools' binaries in one folder.
+/// The tools' binaries as they were read from one folder.
 pub struct Binaries {
-    /// The folder that holds them.
+    /// Where they were read. What is there may change; what is started and sent does not.
     pub folder: PathBuf,
-    /// SHA-256 of each, in hexadecimal.
-    pub sha256: BTreeMap<String, String>,
+    /// By name.
+    tools: BTreeMap<String, Binary>,
 }
 
 impl Binaries {
-    /// The binaries that are in `folder`.
+    /// The binaries that are in `folder` now.
     ///
     /// # Errors
     /// Names the first that is missing.
     pub fn find(folder: &Path) -> Result<Self> {
+        Self::find_some(folder, &NAMES)
+    }
+
+    /// Those of the binaries in `folder` that have these names.
+    ///
+    /// # Errors
+    /// Names the first that is missing.
+    pub fn find_some(folder: &Path, names: &[&str]) -> Result<Self> {
         let folder =
             folder.canonicalize().with_context(|| format!("find the tools in {}", folder.display()))?;
-        let sum = |name: &&str| Ok(((*name).to_owned(), sha256_of_file(&folder.join(name))?));
-        let sha256 = NAMES.iter().map(sum).collect::<Result<_>>()?;
-        Ok(Self { folder, sha256 })
+        let read = |name: &&str| Ok(((*name).to_owned(), Binary::read(&folder.join(name))?));
+        Ok(Self { tools: names.iter().map(read).collect::<Result<_>>()?, folder })
+    }
+
+    /// The binary of a tool.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn get(&self, name: &str) -> Result<&Binary> {
+        self.tools.get(name).with_context(|| format!("there is no binary of `{name}`"))
+    }
+
+    /// All of them by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Binary)> {
+        self.tools.iter().map(|(name, binary)| (name.as_str(), binary))
+    }
+
+    /// SHA-256 of each, in hexadecimal.
+    #[must_use]
+    pub fn sha256(&self) -> BTreeMap<String, String> {
+        self.iter().map(|(name, binary)| (name.to_owned(), binary.sha256().to_owned())).collect()
     }
 }
 
@@ -82,11 +111,6 @@ fn host_target() -> Result<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     let target = text.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(target.context("rustc does not say its host")?.to_owned())
-}
-
-/// SHA-256 of a file, in hexadecimal.
-pub fn sha256_of_file(path: &Path) -> Result<String> {
-    Ok(sha256(&fs::read(path).with_context(|| format!("read {}", path.display()))?))
 }
 
 /// SHA-256 in hexadecimal.

@@ -12,8 +12,6 @@ mod tests;
 use std::{
     cell::{Ref, RefCell},
     collections::BTreeMap,
-    fs,
-    path::PathBuf,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -22,8 +20,9 @@ use anyhow::{Context, Result, ensure};
 pub use link::{Link, Target};
 
 use super::{
-    Domain, Event, Exit, Process, ToolCommand,
-    local::{LocalProcess, enter},
+    Domain, Event, Exit, Process, RunContext, ToolCommand,
+    local::enter,
+    process::LocalProcess,
     shell::{Said, Shell, quote},
 };
 
@@ -39,8 +38,7 @@ const END_TOOLS: &str = "d=$(cd \"${XDG_CACHE_HOME:-$HOME/.cache}\" && pwd -P)/i
 
 /// A machine behind SSH.
 pub struct SshDomain {
-    /// Where the tools are on this machine.
-    binaries: PathBuf,
+    context: RunContext,
     target: Target,
     state: RefCell<State>,
 }
@@ -54,8 +52,8 @@ struct State {
 
 impl SshDomain {
     /// A domain whose connection is opened by the first use.
-    pub fn new(target: Target, binaries: PathBuf) -> Self {
-        Self { binaries, target, state: RefCell::new(State { link: None, pushed: BTreeMap::new() }) }
+    pub fn new(target: Target, context: RunContext) -> Self {
+        Self { context, target, state: RefCell::new(State { link: None, pushed: BTreeMap::new() }) }
     }
 
     /// Opens the connection unless it is open.
@@ -104,7 +102,11 @@ impl SshDomain {
         let mut command = self.link()?.command(script);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         enter(&mut command, None, &[]);
-        let process = LocalProcess::watch(command.spawn().context("run `ssh`")?, &self.target.host)?;
+        let process = LocalProcess::watch(
+            command.spawn().context("run `ssh`")?,
+            &self.target.host,
+            self.context.stop.clone(),
+        )?;
         Ok(Box::new(SshProcess { process, host: self.target.host.clone() }))
     }
 
@@ -113,9 +115,8 @@ impl SshDomain {
         if let Some(path) = self.state.borrow().pushed.get(tool) {
             return Ok(path.clone());
         }
-        let local = self.binaries.join(tool);
-        let bytes = fs::read(&local).with_context(|| format!("read {}", local.display()))?;
-        let digest = tools::sha256(&bytes);
+        let binary = self.context.binaries.get(tool)?;
+        let digest = binary.sha256();
         let link = self.link()?;
         let folder = format!("iomatrix/{}", &digest[..16]);
         let look = format!(
@@ -124,16 +125,16 @@ impl SshDomain {
         );
         let answer = link.ask(&look, ANSWER)?;
         let path = answer.lines().next().unwrap_or_default().to_owned();
-        if !answer.contains(&digest) {
+        if !answer.contains(digest) {
             let name = quote(&path);
             let store = format!(
                 "umask 077; mkdir -p \"$(dirname {name})\" && cat >{name}.part && chmod 700 {name}.part \
                  && mv {name}.part {name} && sha256sum <{name}"
             );
-            let said = link.script(&store, &bytes, PUSH)?;
+            let said = link.script(&store, &binary.bytes()?, PUSH)?;
             ensure!(said.code == Some(0), "push {tool} to `{}`: {}", self.target.host, said.complaint());
             ensure!(
-                said.stdout_text().contains(&digest),
+                said.stdout_text().contains(digest),
                 "{tool} did not arrive on `{}` as it was sent",
                 self.target.host
             );
@@ -154,7 +155,13 @@ impl Domain for SshDomain {
     fn start(&self, command: &ToolCommand) -> Result<Box<dyn Process>> {
         self.connect()?;
         let path = self.push(&command.tool)?;
-        let mut script = format!("exec {}", quote(&path));
+        let (name, digest) = (quote(&path), self.context.binaries.get(&command.tool)?.sha256());
+        // What lies there is checked at each start: somebody may have exchanged it since it was pushed.
+        let mut script = format!(
+            "case $(sha256sum <{name}) in {digest}*) ;; *) echo \"$(hostname): the file \"{name}\" is not the \
+             {tool} that was sent there: it was changed during the run\" >&2; exit 1 ;; esac; exec {name}",
+            tool = command.tool
+        );
         for arg in command.args.iter().map(String::as_str).chain(["--json", "--controlled"]) {
             script.push(' ');
             script.push_str(&quote(arg));
@@ -192,5 +199,5 @@ fn told_by_ssh(exit: Exit, host: &str) -> Exit {
         return exit;
     }
     let words = if exit.stderr.is_empty() { "it was killed, or the link dropped" } else { &exit.stderr };
-    Exit { code: None, stderr: format!("ssh to `{host}`: {words}") }
+    Exit { code: None, stderr: format!("ssh to `{host}`: {words}"), ..exit }
 }

@@ -1,13 +1,18 @@
 //! Against a real sshd on loopback, with throwaway keys, as whoever runs the tests.
 
 use std::{
+    fs,
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command},
+    sync::Arc,
 };
 
+use meter::control::Stop;
 use serde_json::json;
 use tempfile::TempDir;
+use tools::Binaries;
 
 use super::*;
 use crate::{after, shell::LocalShell};
@@ -73,8 +78,22 @@ impl Server {
     /// The domain behind `host`, with a tool `cpuload` that is this shell script.
     fn domain(&self, host: &str, script: &str) -> SshDomain {
         let tools = self.folder.path().join("tools");
-        fs::write(tools.join("cpuload"), format!("#!/bin/sh\n{script}\n")).unwrap();
-        SshDomain::new(self.target(host), tools)
+        let tool = tools.join("cpuload");
+        fs::write(&tool, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        SshDomain::new(self.target(host), self.context())
+    }
+
+    /// A run with the tools that are in this server's folder now.
+    fn context(&self) -> RunContext {
+        let tools = self.folder.path().join("tools");
+        let names: Vec<String> = fs::read_dir(&tools)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let binaries = Arc::new(Binaries::find_some(&tools, &names).unwrap());
+        RunContext { binaries, stop: Stop::new() }
     }
 
     fn target(&self, host: &str) -> Target {
@@ -103,7 +122,7 @@ fn records_come_out_lines_go_in_and_the_exit_code_is_the_tools() {
     process.say("ready").unwrap();
     let expected = json!({"record": "ready", "args": "a b it's --json --controlled"});
     assert_eq!(process.next(after(60.0)), Event::Record(expected));
-    let exit = Exit { code: Some(3), stderr: "words".into() };
+    let exit = Exit { code: Some(3), stderr: "words".into(), ..Exit::default() };
     assert_eq!(process.next(after(60.0)), Event::Ended(exit));
 }
 
@@ -142,9 +161,9 @@ fn a_tool_dies_with_its_controller() {
 #[test]
 fn a_tool_behind_a_link_that_went_silent_is_ended_by_the_next_one() {
     let Some(server) = Server::start() else { return };
-    let domain = server.domain("guest", "");
     // No script: the test of what runs is the path of its program.
     fs::copy("/bin/sleep", server.folder.path().join("tools/sleep")).unwrap();
+    let domain = server.domain("guest", "");
     domain.connect().unwrap();
     let path = domain.push("sleep").unwrap();
     // The connection's daemon is gone, the tool never notices: as when packets stop to arrive.
@@ -176,6 +195,24 @@ fn a_binary_is_pushed_once_and_a_damaged_one_again() {
 }
 
 #[test]
+fn a_binary_that_is_exchanged_during_the_run_is_not_started() {
+    let Some(server) = Server::start() else { return };
+    let domain = server.domain("guest", "echo '{\"record\":\"ready\"}'");
+    let mut process = domain.start(&cpuload(&[])).unwrap();
+    assert_eq!(process.next(after(60.0)), Event::Record(json!({"record": "ready"})));
+    let path = domain.push("cpuload").unwrap();
+    // On this machine, where it came from, it may change as it likes.
+    fs::write(server.folder.path().join("tools/cpuload"), "#!/bin/sh\necho exchanged\n").unwrap();
+    let mut process = domain.start(&cpuload(&[])).unwrap();
+    assert_eq!(process.next(after(60.0)), Event::Record(json!({"record": "ready"})));
+    fs::write(&path, "#!/bin/sh\necho exchanged\n").unwrap();
+    let mut process = domain.start(&cpuload(&[])).unwrap();
+    let Event::Ended(exit) = process.next(after(60.0)) else { panic!("it was started") };
+    assert_eq!(exit.code, Some(1), "{exit}");
+    assert!(exit.stderr.contains("is not the cpuload that was sent there"), "{exit}");
+}
+
+#[test]
 fn an_unknown_host_key_is_refused_and_a_closed_port_is_named() {
     let Some(server) = Server::start() else { return };
     let error = server.domain("stranger", "true").connect().unwrap_err();
@@ -184,7 +221,7 @@ fn an_unknown_host_key_is_refused_and_a_closed_port_is_named() {
     let mut server = server;
     let _ = server.daemon.kill();
     let _ = server.daemon.wait();
-    let error = SshDomain::new(target, "/".into()).connect().unwrap_err();
+    let error = SshDomain::new(target, server.context()).connect().unwrap_err();
     assert!(error.to_string().contains("Connection refused"), "{error:#}");
 }
 
@@ -213,7 +250,10 @@ fn until(process: &mut dyn Process, wanted: &str) -> serde_json::Value {
 #[test]
 fn nothing_is_on_the_wire_while_a_probe_measures() {
     let Some(server) = Server::start() else { return };
-    let domain = SshDomain::new(server.target("guest"), tools::build().unwrap().folder);
+    let domain = SshDomain::new(
+        server.target("guest"),
+        RunContext { binaries: Arc::new(tools::build().unwrap()), stop: Stop::new() },
+    );
     let mut load =
         domain.start(&cpuload(&["--duty", "5", "--duration", "60s", "--interval", "10ms"])).unwrap();
     until(&mut *load, "ready");

@@ -7,6 +7,8 @@ use domain::{Event, Process};
 use plan::PartSpec;
 use results::{journal::Proof, outcome::Outcome};
 
+/// How long after a deadline what a tool had told before it is still taken.
+const OVERTIME: Duration = Duration::from_secs(2);
 /// A load that has not stopped by then may have lost its domain: the platform is asked.
 const SOON: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 5 });
 
@@ -63,7 +65,8 @@ pub(super) fn wait_until_ready(
     }
 }
 
-/// The next event before `deadline`, in steps short enough to notice the user's stop.
+/// The next event before `deadline`, in steps short enough to notice the user's stop. What a tool had told by
+/// then is taken a little longer; one that tells without end does not keep anybody beyond that.
 pub(super) fn next(
     site: &Site<'_>,
     process: &mut dyn Process,
@@ -72,6 +75,9 @@ pub(super) fn next(
     loop {
         if site.stop.is_raised() {
             return Err(Unfinished::Stopped);
+        }
+        if Instant::now() > deadline + OVERTIME {
+            return Ok(Event::Silent);
         }
         match process.next(deadline.min(Instant::now() + PATIENCE)) {
             Event::Silent if Instant::now() < deadline => {}

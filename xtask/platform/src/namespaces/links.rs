@@ -6,19 +6,21 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write,
     os::fd::{AsRawFd, OwnedFd},
-    process::{Command, Stdio},
+    process::Command,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
-use domain::local::enter;
+use domain::{local::enter, shell::run};
 use plan::{DomainSpec, Plan};
 
 use super::settings::{At, Link};
 
+/// Longest that a batch of `ip` may take.
+const LIMIT: Duration = Duration::from_secs(30);
 /// The outside machine's address on the measured link.
 const PEER: &str = "10.77.1.1";
 /// The measured domain's address there.
@@ -167,13 +169,12 @@ impl Links {
     /// Runs a batch of `ip` commands inside a domain.
     fn ip(&self, domain: &str, batch: &str) -> Result<()> {
         let mut command = Command::new("ip");
-        command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(["-batch", "-"]);
         enter(&mut command, Some(&self.networks[domain]), &[]);
-        let mut child = command.spawn().context("run `ip`; install iproute2")?;
-        child.stdin.take().context("`ip` has no input")?.write_all(format!("{batch}\n").as_bytes())?;
-        let output = child.wait_with_output()?;
-        if !output.status.success() {
-            bail!("`ip` in domain `{domain}`: {}", String::from_utf8_lossy(&output.stderr).trim());
+        let said = run(&mut command, format!("{batch}\n").as_bytes(), LIMIT)
+            .context("set up links; `ip` is part of iproute2")?;
+        if said.code != Some(0) {
+            bail!("`ip` in domain `{domain}`: {}", said.complaint());
         }
         Ok(())
     }

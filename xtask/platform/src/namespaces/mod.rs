@@ -5,6 +5,7 @@
 //! device with autoclear — so nothing outlives it, whatever ends it.
 
 mod disks;
+mod image;
 mod links;
 mod loop_device;
 mod settings;
@@ -30,7 +31,7 @@ use super::{
     place,
 };
 use domain::{
-    Domain,
+    Domain, RunContext,
     local::{LocalDomain, new_network_namespace},
 };
 use plan::{AttachmentSpec, Cell, Device, Plan, Sources};
@@ -51,8 +52,8 @@ impl Kind for NetworkNamespaces {
         userns::become_root_if_possible();
     }
 
-    fn prepare(&self, plan: &Plan, binaries: &Path, folder: &Path) -> Result<Box<dyn Platform>> {
-        Ok(Box::new(Namespaces::prepare(plan, binaries, folder)?))
+    fn prepare(&self, plan: &Plan, context: &RunContext, folder: &Path) -> Result<Box<dyn Platform>> {
+        Ok(Box::new(Namespaces::prepare(plan, context, folder)?))
     }
 
     fn doctor(&self, plan: &Plan, cells: &[Cell]) -> Result<Vec<Finding>> {
@@ -72,7 +73,7 @@ pub struct Namespaces {
 
 impl Namespaces {
     /// Makes the namespaces, their fixed links and the disks.
-    pub fn prepare(plan: &Plan, binaries: &Path, folder: &Path) -> Result<Self> {
+    pub fn prepare(plan: &Plan, context: &RunContext, folder: &Path) -> Result<Self> {
         let mut notes = Vec::new();
         if let Some(note) = userns::note() {
             notes.push(note);
@@ -83,10 +84,10 @@ impl Namespaces {
         for (name, cpus) in cpus {
             let network = Arc::new(new_network_namespace().with_context(|| format!("domain `{name}`"))?);
             networks.insert(name.clone(), Arc::clone(&network));
-            domains.insert(name, LocalDomain { binaries: binaries.to_owned(), cpus, network: Some(network) });
+            domains.insert(name, LocalDomain { context: context.clone(), cpus, network: Some(network) });
         }
         let links = Links::prepare(plan, networks)?;
-        let disks = Disks::prepare(folder, disk_bytes(plan)?, needs_loop(plan)?, &mut notes)?;
+        let disks = Disks::prepare(folder, disk_bytes(plan)?, needs_loop(plan)?, &context.stop, &mut notes)?;
         Ok(Self { domains, links, disks, notes })
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use domain::{Domain, shell::quote};
+use domain::{Domain, RunContext, shell::quote};
 use meter::cpulist::CpuList;
 use plan::{AttachmentSpec, Cell, Device, Plan, Sources};
 use settings::{At, Parts, Settings};
@@ -33,8 +33,8 @@ impl Kind for Machines {
         settings::check(plan, sources)
     }
 
-    fn prepare(&self, plan: &Plan, binaries: &Path, _: &Path) -> Result<Box<dyn Platform>> {
-        Ok(Box::new(Ssh::prepare(plan, binaries)?))
+    fn prepare(&self, plan: &Plan, context: &RunContext, _: &Path) -> Result<Box<dyn Platform>> {
+        Ok(Box::new(Ssh::prepare(plan, context)?))
     }
 
     fn doctor(&self, plan: &Plan, cells: &[Cell]) -> Result<Vec<Finding>> {
@@ -74,12 +74,12 @@ struct Ssh {
 
 impl Ssh {
     /// Connects to every machine, and looks whether it has the CPUs that the plan names.
-    fn prepare(plan: &Plan, binaries: &Path) -> Result<Self> {
+    fn prepare(plan: &Plan, context: &RunContext) -> Result<Self> {
         let Parts { settings, at } = Parts::of(plan)?;
         let (mut places, mut cpus) = (BTreeMap::new(), BTreeMap::new());
         for (name, at) in &at {
             let lacking = || format!("domain `{name}` can't be used; `cargo xtask doctor` says more");
-            let place = place::open(at.ssh.as_deref(), None, settings.ssh_config.as_deref(), binaries)
+            let place = place::open(at.ssh.as_deref(), None, settings.ssh_config.as_deref(), context)
                 .with_context(lacking)?;
             place.ensure_alive().with_context(lacking)?;
             let (wanted, there) = (&plan.domains[name].cpus, place.cpus().with_context(lacking)?);

@@ -217,7 +217,11 @@ impl Place for FakePlace {
         command.args(["-c", &script]);
         let pipe = std::process::Stdio::piped;
         command.stdin(pipe()).stdout(pipe()).stderr(pipe());
-        Ok(Box::new(domain::local::LocalProcess::watch(command.spawn()?, "sh")?))
+        Ok(Box::new(domain::process::LocalProcess::watch(
+            command.spawn()?,
+            "sh",
+            meter::control::Stop::new(),
+        )?))
     }
 
     fn cpus(&self) -> Result<CpuList> {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use meter::stderr::print_status;
 
 use super::{Xen, settings::At, xl};
 use crate::Platform;
@@ -59,7 +60,7 @@ impl Xen {
         for name in &names {
             let Err(error) = self.places[name].ensure_alive() else { continue };
             let Some(halted) = self.halted(name)? else { return Err(error.context(unreachable(name))) };
-            eprintln!("domain `{name}`: {halted}; it is made again");
+            print_status(format_args!("domain `{name}`: {halted}; it is made again"));
             self.revive(name).with_context(|| unreachable(name))?;
         }
         Ok(())
@@ -112,9 +113,9 @@ impl Xen {
                     Err(error) => format!("{error:#}"),
                 },
             };
-            eprintln!("domain `{name}` does not answer: {trouble}");
+            print_status(format_args!("domain `{name}` does not answer: {trouble}"));
             if let Err(error) = self.revive(name) {
-                eprintln!("domain `{name}` is taken out: {error:#}");
+                print_status(format_args!("domain `{name}` is taken out: {error:#}"));
                 self.lost.insert(name.clone(), format!("{error:#}"));
             }
         }

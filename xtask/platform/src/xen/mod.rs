@@ -18,6 +18,7 @@ mod xl;
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use anyhow::{Context, Result, bail};
+use meter::stderr::print_status;
 use settings::{Devices, Parts, Settings, Way};
 use switch::{At, Held};
 use xl::{Vcpu, Xl};
@@ -28,7 +29,7 @@ use super::{
     find,
     place::{self, Place},
 };
-use domain::{Domain, Process, shell::Shell};
+use domain::{Domain, Process, RunContext, shell::Shell};
 use plan::{AttachmentSpec, Cell, Device, Plan, Sources};
 
 /// The least CPU time that a domain with a load must have got while the probe ran, in seconds.
@@ -46,8 +47,8 @@ impl Kind for XenHost {
         settings::check(plan, sources)
     }
 
-    fn prepare(&self, plan: &Plan, binaries: &Path, folder: &Path) -> Result<Box<dyn Platform>> {
-        Ok(Box::new(Xen::prepare(plan, binaries, folder)?))
+    fn prepare(&self, plan: &Plan, context: &RunContext, folder: &Path) -> Result<Box<dyn Platform>> {
+        Ok(Box::new(Xen::prepare(plan, context, folder)?))
     }
 
     fn doctor(&self, plan: &Plan, cells: &[Cell]) -> Result<Vec<Finding>> {
@@ -92,12 +93,12 @@ pub struct Xen {
 impl Xen {
     /// Connects to every domain, finds the measured devices, pins the virtual CPUs. `folder` gets the
     /// host's own account of itself.
-    pub fn prepare(plan: &Plan, binaries: &Path, folder: &Path) -> Result<Self> {
+    pub fn prepare(plan: &Plan, context: &RunContext, folder: &Path) -> Result<Self> {
         let parts = Parts::of(plan)?;
         let mut places = BTreeMap::new();
         for (name, at) in &parts.at {
             let config = parts.settings.ssh_config.as_deref();
-            let place = place::open(at.ssh.as_deref(), at.namespace.as_deref(), config, binaries)
+            let place = place::open(at.ssh.as_deref(), at.namespace.as_deref(), config, context)
                 .with_context(|| format!("domain `{name}`"))?;
             places.insert(name.clone(), place);
         }
@@ -278,7 +279,7 @@ impl Platform for Xen {
         };
         let mut switched = self.switch(&measured, device, &wanted);
         if let Err(error) = &switched {
-            eprintln!("switching failed, once more from a known state: {error:#}");
+            print_status(format_args!("switching failed, once more from a known state: {error:#}"));
             self.unsure = true;
             if self.timed("check", |xen| xen.heal().and_then(|()| xen.reclaim())).is_ok() {
                 switched = self.switch(&measured, device, &wanted);
@@ -329,7 +330,7 @@ impl Platform for Xen {
 impl Drop for Xen {
     fn drop(&mut self) {
         if let Err(error) = self.restore() {
-            eprintln!("warning: the Xen host is not as it was: {error:#}");
+            print_status(format_args!("warning: the Xen host is not as it was: {error:#}"));
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use meter::stderr::print_status;
 
 use super::{Xen, xl::QUESTION};
 use crate::find::{self, Mark};
@@ -227,7 +228,9 @@ impl Xen {
             Err(error) => error.context("in the control domain"),
         };
         let Some(function) = &held.function else { return Err(broken) };
-        eprintln!("{function} does not work ({broken:#}): it is taken off the bus and found again");
+        print_status(format_args!(
+            "{function} does not work ({broken:#}): it is taken off the bus and found again"
+        ));
         let devices = "/sys/bus/pci";
         let script = format!(
             "if [ -e {devices}/devices/{function} ]; then echo 1 >{devices}/devices/{function}/remove; fi; \
@@ -366,7 +369,7 @@ impl Xen {
         let in_order = !self.unsure && {
             let released = self.release(Device::Disk).and_then(|()| self.release(Device::Network));
             if let Err(error) = &released {
-                eprintln!("the measured devices are looked for and taken back: {error:#}");
+                print_status(format_args!("the measured devices are looked for and taken back: {error:#}"));
             }
             released.is_ok()
         };

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use meter::stderr::print_status;
 
 use domain::shell::{LocalShell, Shell, run};
 use lab::folder::Folder;
@@ -64,7 +65,7 @@ pub fn ensure_root(folder: &Folder) -> Result<PathBuf> {
         return Ok(root);
     }
     let (mirror, suite) = mirror()?;
-    eprintln!("lab: Debian {suite} from {mirror}, some minutes");
+    print_status(format_args!("lab: Debian {suite} from {mirror}, some minutes"));
     let (part, cache) = (folder.path("rootfs.part"), folder.path("packages"));
     if part.exists() {
         fs::remove_dir_all(&part).context("remove an unfinished rootfs.part")?;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use meter::stderr::print_status;
 
 use super::debian;
 use domain::shell::{LocalShell, Shell, run};
@@ -56,7 +57,7 @@ pub fn ensure(folder: &Folder) -> Result<()> {
     if fs::read_to_string(&stamp_path).is_ok_and(|made_from| made_from == stamp) {
         return Ok(());
     }
-    eprintln!("lab: making the images");
+    print_status(format_args!("lab: making the images"));
     let _ = fs::remove_file(&stamp_path);
     keys(folder, &root)?;
     let kernel = kernels(folder, &root)?;

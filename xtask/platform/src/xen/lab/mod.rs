@@ -27,6 +27,7 @@ use domain::{
     ssh::{Link, Target},
 };
 use lab::{Lab, LabAction, folder::Folder};
+use meter::stderr::print_status;
 use plan::Plan;
 
 /// Its name on the command line.
@@ -110,7 +111,7 @@ impl Drop for Session {
         if self.hold.is_some()
             && let Err(error) = down(&self.folder)
         {
-            eprintln!("warning: the lab: {error:#}");
+            print_status(format_args!("warning: the lab: {error:#}"));
         }
     }
 }
@@ -148,7 +149,8 @@ fn fill_in(plan: &mut Plan, folder: &Folder) {
 fn up(folder: &Folder, minutes: u64) -> Result<Option<ChildStdin>> {
     debian::check_machine()?;
     let began = Instant::now();
-    let tell = |what: &str| eprintln!("lab: {:5.1} s  {what}", began.elapsed().as_secs_f64());
+    let tell =
+        |what: &str| print_status(format_args!("lab: {:5.1} s  {what}", began.elapsed().as_secs_f64()));
     // Who comes second waits, and finds it up.
     let _turn = folder.take_turn()?;
     if folder.running().is_some() {

@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use meter::control::Control;
+use meter::stderr::print_status;
 
 use super::{
     machines::{self, Ports},
@@ -59,7 +60,7 @@ pub fn run(folder: &Folder, limit: Duration) -> Result<()> {
         }
         thread::sleep(Duration::from_millis(100));
     };
-    eprintln!("the machines end: {why}");
+    print_status(format_args!("the machines end: {why}"));
     drop(machines);
     fs::remove_file(folder.path("running.json")).context("remove running.json")
 }
