@@ -3,6 +3,8 @@
 
 mod lab;
 
+use std::process::{Command, Stdio};
+
 use lab::{Finished, Lab, Place, RECEIVER, Running, count};
 
 /// Nobody has this address.
@@ -79,6 +81,30 @@ fn a_stop_is_seen_while_the_link_takes_nothing() {
             sender.signal("INT");
             let sent = sender.finish();
             assert!(count(sent.summary(), "missed_slots") > 1000, "{method}: {}", sent.summary());
+            begun.elapsed().as_secs_f64()
+        });
+        let best_s = stopped_after_s.fold(f64::INFINITY, f64::min);
+        assert!(best_s < 0.5, "{method}: {best_s} s after the signal");
+    }
+}
+
+#[test]
+fn a_stop_is_seen_while_a_neighbor_is_asked_for_its_address() {
+    let Some(lab) = Lab::new() else { return };
+    for method in ["packet", "xdp"] {
+        // The best of three; the neighbor is waited for for two seconds.
+        let stopped_after_s = (0..3).map(|_| {
+            let mut command = lab.sender.command(env!("CARGO_BIN_EXE_udpsend"));
+            let args = format!("{ABSENT}:5010 --method {method} --duration 60s");
+            let sender = command.args(args.split_whitespace()).stdout(Stdio::null()).stderr(Stdio::piped());
+            let sender = sender.spawn().unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            let begun = std::time::Instant::now();
+            let pid = sender.id().to_string();
+            assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+            let ended = sender.wait_with_output().unwrap();
+            assert_eq!(ended.status.code(), Some(1), "{method}: {ended:?}");
+            assert!(String::from_utf8_lossy(&ended.stderr).contains("stopped before"), "{method}: {ended:?}");
             begun.elapsed().as_secs_f64()
         });
         let best_s = stopped_after_s.fold(f64::INFINITY, f64::min);

@@ -11,6 +11,7 @@ use std::{
 };
 
 use criterion::{Criterion, Throughput};
+use meter::control::Stop;
 use udpsend::{
     method::{
         self,
@@ -55,6 +56,7 @@ pub fn benchmarks(criterion: &mut Criterion) {
             origin: Origin::here(),
             worker: 0,
             workers: 1,
+            stop: &Stop::new(),
         };
         let mut transmit = match method::open(vec![flow], &config) {
             Ok(transmit) => transmit,

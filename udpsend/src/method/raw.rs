@@ -70,7 +70,7 @@ impl RawFlows {
             hop_limit: config.socket.hop_limit.unwrap_or(HOP_LIMIT),
             dont_fragment: config.socket.dont_fragment || matches!(target.ip(), IpAddr::V4(_)),
         };
-        let target_address = netlink.neighbour(route.interface, route.next_hop)?;
+        let target_address = netlink.neighbour(route.interface, route.next_hop, config.stop)?;
         let builder = FrameBuilder::new(LinkEnds { source, target: target_address }, &headers, config.origin);
         let packet_bytes = builder.header_bytes() - crate::frame::ETHERNET + config.largest;
         if packet_bytes > link.mtu_bytes as usize {

@@ -5,6 +5,8 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
+use meter::control::Stop;
+
 use crate::{
     method::kind::Method,
     payload::{self, Origin},
@@ -132,6 +134,8 @@ pub struct TransmitConfig<'a> {
     pub worker: usize,
     /// How many workers there are.
     pub workers: usize,
+    /// Ends a set-up that waits for others.
+    pub stop: &'a Stop,
 }
 
 /// One worker's way to hand datagrams to the kernel. It owns its sockets and buffers, and after it

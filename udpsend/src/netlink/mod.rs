@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use meter::{Error, Result, address::interface_index};
+use meter::{Error, Result, address::interface_index, control::Stop};
 use socket2::{Domain, Protocol, Socket, Type};
 
 mod message;
@@ -190,13 +190,16 @@ impl Netlink {
     /// Hardware address of the neighbour `ip`, resolved now if the kernel does not know it.
     ///
     /// # Errors
-    /// When it does not answer.
-    pub fn neighbour(&mut self, interface: u32, ip: IpAddr) -> Result<[u8; 6]> {
+    /// When it does not answer, or `stop` is raised first.
+    pub fn neighbour(&mut self, interface: u32, ip: IpAddr, stop: &Stop) -> Result<[u8; 6]> {
         let failed = |error| Error::system(format!("find the hardware address of {ip}"), error);
         let deadline = Instant::now() + NEIGHBOUR_WAIT;
         let body = neighbor(interface, ip);
         let mut resolve = Some(body.clone());
         while Instant::now() < deadline {
+            if stop.is_raised() {
+                return Err(Error::failed(format!("stopped before {ip} told its hardware address")));
+            }
             // ENOENT: the kernel has never heard of it.
             let answer = match self.ask(libc::RTM_GETNEIGH, 0, &body) {
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Vec::new(),

@@ -97,6 +97,7 @@ impl<'a> Sender<'a> {
                 origin,
                 worker: worker.index,
                 workers: worker.of,
+                stop: &stop,
             },
         )?;
         Ok(Self {
