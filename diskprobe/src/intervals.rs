@@ -48,8 +48,11 @@ impl<'a> Intervals<'a> {
     /// # Errors
     /// When the interrupts can't be read.
     pub fn begin(config: &Config, run: u32, sources: Sources, collector: &'a mut Collector) -> Result<Self> {
-        // What a warm-up or a verification left behind.
-        collector.reset();
+        if config.is_collected() {
+            // What a warm-up or a verification left behind. Without, nobody hands anything over, and the sums' memory is
+            // never touched.
+            collector.reset();
+        }
         Ok(Self {
             run,
             interval_ns: config.interval_ns,

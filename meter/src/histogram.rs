@@ -52,14 +52,14 @@ impl LatencyHistogram {
         Self { inner }
     }
 
-    /// An empty histogram for sums, used outside of hot loops: its pages come when something is added to them,
-    /// which saves a short-lived tool the time to touch them all.
+    /// An empty histogram for sums, used outside of hot loops: its memory grows with the longest latency that is added,
+    /// which saves a short-lived tool the time to touch it all.
     ///
     /// # Panics
     /// Never, as [`LatencyHistogram::new`].
     #[must_use]
     pub fn untouched() -> Self {
-        Self { inner: Histogram::new_with_bounds(1, HIGHEST_NS, 3).expect("constant bounds are valid") }
+        Self { inner: Histogram::new(3).expect("a constant precision is valid") }
     }
 
     /// Counts one latency.
@@ -243,6 +243,21 @@ mod tests {
     fn an_empty_histogram_has_no_figures() {
         assert_eq!(LatencyHistogram::new().summary(), None);
         assert_eq!(LatencyHistogram::new().percentile(50.0), None);
+    }
+
+    #[test]
+    fn a_sum_that_grows_says_the_same_as_what_was_added() {
+        let (mut all, mut sum) = (LatencyHistogram::new(), LatencyHistogram::untouched());
+        assert_eq!(sum.summary(), None);
+        for part in [&[1_u64, 999, 1_000][..], &[5_000_000_017, 3], &[HIGHEST_NS, u64::MAX], &[]] {
+            let mut one = LatencyHistogram::new();
+            part.iter().for_each(|ns| one.record_many(*ns, 3));
+            all.merge(&one);
+            sum.merge(&one);
+        }
+        assert_eq!(sum.count(), 21);
+        assert_eq!(sum.summary(), all.summary());
+        assert!(sum.buckets().eq(all.buckets()));
     }
 
     #[test]
