@@ -1,7 +1,7 @@
 //! Messages over a connection, with a limit of time on every wait.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Read},
     net::{SocketAddr, TcpStream},
     os::fd::AsFd,
     time::Duration,
@@ -37,7 +37,6 @@ impl Channel {
     pub fn new(stream: TcpStream, assembler: Assembler, silence: Duration) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(WRITE_LIMIT))?;
         // The kernel counts keepalive in whole seconds.
         let silence = silence.clamp(Duration::from_secs(1), LONGEST_SILENCE);
         let socket = SockRef::from(&stream);
@@ -69,7 +68,23 @@ impl Channel {
     /// When the peer is gone, or takes longer than 5 s to make room.
     pub fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
         let frame = frame::encode(&serde_json::to_vec(message)?)?;
-        (&self.stream).write_all(&frame)
+        let deadline_ns = clock::now_ns().saturating_add(WRITE_LIMIT.as_nanos() as u64);
+        let mut rest = frame.as_slice();
+        // The limit is for the whole message: a peer that reads a little from time to time must not gain more.
+        while !rest.is_empty() {
+            let left_ns = deadline_ns.saturating_sub(clock::now_ns());
+            let mut waiting = [Waiting::new(self.stream.as_fd(), sys::WRITABLE)];
+            if sys::poll(&mut waiting, left_ns)? == 0 && clock::now_ns() >= deadline_ns {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            match SockRef::from(&self.stream).send_with_flags(rest, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
+                Ok(count) => rest = &rest[count..],
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// The next message, if one arrives before `deadline_ns` (CLOCK_MONOTONIC).

@@ -41,6 +41,9 @@ use tally::{ServeSummary, Tally};
 
 /// How often the stop flag and the deadlines are looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// Connections accepted before those that are pending, the deadlines and the stop flag are looked at again: a
+/// flood of connections must not keep the server from them.
+const ACCEPT_AT_ONCE: usize = 64;
 const LISTENER: Id = Id(usize::MAX);
 
 /// Listens until stopped.
@@ -134,15 +137,16 @@ impl Server {
 
     fn run(&mut self, until_ns: Option<u64>) -> Result<()> {
         let mut events = Events::with_capacity(256);
+        let mut more_wait = false;
         while !self.stop.is_raised() && until_ns.is_none_or(|until| clock::now_ns() < until) {
-            match self.poll.poll(&mut events, Some(TICK)) {
+            match self.poll.poll(&mut events, Some(if more_wait { Duration::ZERO } else { TICK })) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Err(Error::system("wait for connections", error));
                 }
                 _ => {}
             }
             // Every time, not only on its event: after a failed accept there would be none.
-            self.accept_all();
+            more_wait = self.accept_waiting();
             for event in events.iter().filter(|event| event.token() != LISTENER) {
                 self.listen_to(event.token().0);
             }
@@ -151,19 +155,21 @@ impl Server {
         Ok(())
     }
 
-    fn accept_all(&mut self) {
-        loop {
+    /// Accepts what waits, [`ACCEPT_AT_ONCE`] at most; says whether there may be more.
+    fn accept_waiting(&mut self) -> bool {
+        for _ in 0..ACCEPT_AT_ONCE {
             match self.listener.accept() {
                 Ok((stream, peer)) => self.admit(stream, peer),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 // The client gave up while it waited: the next one may not have.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => {
                     self.tally.count(|counts| &mut counts.accept_errors);
-                    return;
+                    return false;
                 }
             }
         }
+        true
     }
 
     fn admit(&mut self, mut stream: TcpStream, peer: SocketAddr) {

@@ -155,6 +155,10 @@ fn answer_one(socket: &Socket, request: &mut [u8], response: &[u8], stop: &Stop)
     let mut done = 0;
     let begun_ns = clock::now_ns();
     while done < request.len() {
+        // Nobody shuts this connection down: a client that sends a byte at a time must not hold up the end.
+        if done > 0 && stop.is_raised() {
+            return Err(stopped());
+        }
         match (&mut &*socket).read(&mut request[done..]) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => done += count,

@@ -22,7 +22,8 @@ pub fn again(error: &io::Error) -> bool {
 /// Writes all of `bytes` to a TCP socket. One that doesn't block spins until there is room.
 ///
 /// # Errors
-/// When the connection broke, or `stop` was raised while it spun.
+/// When the connection broke, or `stop` was raised before all was written: a peer that takes a byte at a time must
+/// not hold up the end.
 #[inline]
 pub fn write_all(mut socket: &Socket, bytes: &[u8], stop: &Stop) -> io::Result<()> {
     let mut done = 0;
@@ -32,6 +33,9 @@ pub fn write_all(mut socket: &Socket, bytes: &[u8], stop: &Stop) -> io::Result<(
             Err(error) if again(&error) && !stop.is_raised() => std::hint::spin_loop(),
             Err(error) => return Err(error),
         }
+        if done < bytes.len() && stop.is_raised() {
+            return Err(stopped());
+        }
     }
     Ok(())
 }
@@ -39,7 +43,8 @@ pub fn write_all(mut socket: &Socket, bytes: &[u8], stop: &Stop) -> io::Result<(
 /// Fills `bytes` from a TCP socket. One that doesn't block spins until they are there.
 ///
 /// # Errors
-/// `UnexpectedEof` when the peer closed; when the connection broke, or `stop` was raised while it spun.
+/// `UnexpectedEof` when the peer closed; when the connection broke, or `stop` was raised before all was there: a
+/// peer that gives a byte at a time must not hold up the end.
 #[inline]
 pub fn read_exact(socket: &Socket, bytes: &mut [u8], wait: Wait, stop: &Stop) -> io::Result<()> {
     let mut done = 0;
@@ -49,6 +54,9 @@ pub fn read_exact(socket: &Socket, bytes: &mut [u8], wait: Wait, stop: &Stop) ->
             Ok(count) => done += count,
             Err(error) if again(&error) && !stop.is_raised() => std::hint::spin_loop(),
             Err(error) => return Err(error),
+        }
+        if done < bytes.len() && stop.is_raised() {
+            return Err(stopped());
         }
     }
     Ok(())
