@@ -23,6 +23,8 @@ pub enum Behaviour {
     Probe(Value, i32),
     /// A load that shows itself once and then dies, as when its domain is destroyed.
     Vanishing(Value),
+    /// A load that proves itself and heeds `quiet`, and whose summary then comes by itself.
+    EndsEarly(Value),
     /// It can't be started.
     Unreachable,
     /// It ends with an error before it is ready.
@@ -115,6 +117,11 @@ impl Process for FakeProcess {
             if self.goes && heeds {
                 self.events.push_back(record("quiet", &json!({})));
             }
+            if let (true, Behaviour::EndsEarly(body)) = (self.goes, &self.behaviour) {
+                self.events.push_back(record("quiet", &json!({})));
+                self.events.push_back(record("summary", body));
+                self.events.push_back(Event::Ended(Exit { code: Some(0), ..Exit::default() }));
+            }
             return Ok(());
         }
         assert_eq!(line, "go");
@@ -123,6 +130,7 @@ impl Process for FakeProcess {
             Behaviour::Load(body)
             | Behaviour::Fading(body, _)
             | Behaviour::Chatters(body)
+            | Behaviour::EndsEarly(body)
             | Behaviour::Clings(body) => {
                 self.events.push_back(record("sample", body));
             }

@@ -157,14 +157,30 @@ pub(super) fn hush(site: &Site<'_>, loads: &mut [Running<'_>]) -> Result<(), Unf
     Ok(())
 }
 
-/// Stops the load, last started first, and takes its proofs from the summaries.
-pub(super) fn finish(site: &Site<'_>, loads: &mut [Running<'_>]) -> Result<Vec<Proof>, Unfinished> {
+/// Stops the load, last started first, and takes its proofs from the summaries. Each part must have run
+/// until it was told to stop, and by its own account at least the `probe_s` seconds of the measurement.
+pub(super) fn finish(
+    site: &Site<'_>,
+    loads: &mut [Running<'_>],
+    probe_s: f64,
+) -> Result<Vec<Proof>, Unfinished> {
     let mut proofs = Vec::new();
+    for load in loads.iter_mut() {
+        check_still_running(site, load)?;
+    }
     for load in loads.iter_mut().rev() {
         load.process.close();
     }
     for load in loads {
         let summary = collect_summary(site, load)?;
+        if let Some(ran_s) = domain::number(&summary, "elapsed_s").filter(|ran_s| *ran_s < probe_s) {
+            let reason = format!(
+                "{} in `{}` ran for {ran_s:.3} s, the measurement took {probe_s:.3} s",
+                load.part.tool.get_ref(),
+                load.domain
+            );
+            return Err(Broken { outcome: Outcome::Invalid, stage: "load", reason }.into());
+        }
         proofs.extend(load.part.proof.iter().map(|proof| Proof {
             domain: load.domain.clone(),
             tool: load.part.tool.get_ref().clone(),
@@ -174,6 +190,24 @@ pub(super) fn finish(site: &Site<'_>, loads: &mut [Running<'_>]) -> Result<Vec<P
         }));
     }
     Ok(proofs)
+}
+
+/// Refuses a part that ended by itself before the measurement did: some of it was without load.
+fn check_still_running(site: &Site<'_>, load: &mut Running<'_>) -> Result<(), Unfinished> {
+    let how = loop {
+        match next(site, &mut *load.process, Instant::now())? {
+            Event::Silent => return Ok(()),
+            Event::Record(record) if domain::kind(&record) == "summary" => {
+                let ran = domain::number(&record, "elapsed_s");
+                break ran.map_or("it gave its summary".to_owned(), |ran_s| format!("after {ran_s:.3} s"));
+            }
+            Event::Record(_) => {}
+            Event::Ended(exit) => break exit.to_string(),
+        }
+    };
+    let reason =
+        format!("{} in `{}` ended before the measurement did: {how}", load.part.tool.get_ref(), load.domain);
+    Err(Broken { outcome: Outcome::Invalid, stage: "load", reason }.into())
 }
 
 /// The summary of a part that was told to stop. Without one nobody knows that it ran all the while: then

@@ -163,7 +163,7 @@ impl Lab<'_> {
         drop(others);
         // What broke the probe matters more than what its loads say after it.
         probed?;
-        trial.proofs = load::finish(&site, &mut loads)?;
+        trial.proofs = load::finish(&site, &mut loads, trial.probe_s)?;
         trial.observed = gained(&before, &after?);
         laps.end("stop", trial);
         trial.proofs.extend(seen_from_beside(&site, cell, &trial.observed));

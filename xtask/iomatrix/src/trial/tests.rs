@@ -107,6 +107,10 @@ fn every_way_to_break_has_its_stage_and_cause() {
     let weak = Behaviour::Load(json!({"operations": 9.0, "duty_percent": 1.0}));
     let vanishing = Behaviour::Vanishing(json!({"operations": 9.0, "duty_percent": 99.0}));
     let chatters = Behaviour::Chatters(json!({"operations": 9.0, "duty_percent": 99.0}));
+    let proved = json!({"operations": 99.0, "duty_percent": 99.0, "elapsed_s": 0.6});
+    let early = Behaviour::EndsEarly(proved.clone());
+    let short =
+        Behaviour::Fading(proved, json!({"operations": 99.0, "duty_percent": 99.0, "elapsed_s": 0.0}));
     let empty = Behaviour::Probe(json!({"bytes": 1}), 0);
     let untrusted = Behaviour::Probe(json!({"elapsed_s": 1.0, "warnings": ["pin lost"]}), 4);
     let cases = [
@@ -115,6 +119,8 @@ fn every_way_to_break_has_its_stage_and_cause() {
         ("cpuload", Behaviour::Dies, Outcome::Failed, "proof", "killed"),
         ("cpuload", weak, Outcome::Invalid, "proof", "at least 10"),
         ("cpuload", faded, Outcome::Invalid, "load", "duty_percent of nothing"),
+        ("cpuload", early, Outcome::Invalid, "load", "ended before the measurement did: after 0.600 s"),
+        ("cpuload", short, Outcome::Invalid, "load", "ran for 0.000 s, the measurement took"),
         ("cpuload", vanishing, Outcome::Failed, "load", "domain gone"),
         ("cpuload", chatters, Outcome::TimedOut, "load", "did not heed"),
         ("cpuload", Behaviour::Hangs, Outcome::Invalid, "proof", "no sample"),
