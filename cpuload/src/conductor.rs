@@ -228,10 +228,15 @@ struct Idle {
 
 impl Idle {
     fn read(cpus: &[usize]) -> Option<Self> {
-        let times = CpuTimes::read_all()?;
-        let own = times.iter().filter(|times| cpus.contains(&times.cpu));
-        (!cpus.is_empty())
-            .then(|| Self { at_ns: clock::now_ns(), idle_ns: own.map(|times| times.idle_ns).sum() })
+        Self::of(&CpuTimes::read_all()?, cpus, clock::now_ns())
+    }
+
+    /// `None` where the kernel's file leaves out one of the CPUs, as one that is masked does: a CPU whose idle
+    /// time is unknown is not busy.
+    fn of(times: &[CpuTimes], cpus: &[usize], at_ns: u64) -> Option<Self> {
+        let own = |cpu: &usize| times.iter().find(|times| times.cpu == *cpu).map(|times| times.idle_ns);
+        let idle: Vec<u64> = cpus.iter().map(own).collect::<Option<_>>()?;
+        (!idle.is_empty()).then(|| Self { at_ns, idle_ns: idle.iter().sum() })
     }
 
     /// Share of the time since then in which the CPUs were not idle.
@@ -273,5 +278,20 @@ impl Conductor<'_> {
             cpu_facts,
             temperatures,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpus_that_the_kernel_does_not_show_are_not_busy() {
+        let times = CpuTimes::parse("cpu0 1 0 2 30\ncpu1 1 0 2 50\n", 100).0;
+        let idle_ns = |times: &[CpuTimes], cpus: &[usize]| Idle::of(times, cpus, 0).map(|idle| idle.idle_ns);
+        assert_eq!(idle_ns(&times, &[1, 0]), Some(800_000_000));
+        assert_eq!(idle_ns(&times, &[]), None, "no CPU was named");
+        assert_eq!(idle_ns(&times, &[0, 2]), None, "one is left out");
+        assert_eq!(idle_ns(&[], &[0]), None, "a file that is masked");
     }
 }

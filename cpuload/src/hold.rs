@@ -2,7 +2,7 @@
 
 use std::{fs::File, os::unix::fs::FileExt};
 
-use meter::{Error, Result};
+use meter::{Error, ErrorKind, Result};
 
 use crate::Duty;
 
@@ -29,9 +29,12 @@ impl Holder {
     /// One that holds `cpu` at `total`.
     ///
     /// # Errors
-    /// When /proc/stat can't be read or has no such CPU.
+    /// When /proc/stat can't be read, is masked, or has no such CPU (exit code 3).
     pub fn new(cpu: usize, total: Duty) -> Result<Self> {
-        let file = File::open(STAT).map_err(|error| Error::system(STAT, error))?;
+        let file = File::open(STAT).map_err(|error| {
+            let what = format!("{STAT} tells how long a CPU was idle, and --hold needs that");
+            Error::system(what, error).with_kind(ErrorKind::Unavailable)
+        })?;
         let tick_ns = 1_000_000_000 / meter::sys::ticks_per_second().max(1);
         let label = format!("cpu{cpu} ");
         let mut holder = Self { total, tick_ns, label, file, buffer: vec![0; BUFFER], zero: None };

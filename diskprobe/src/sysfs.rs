@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(crate) use meter::sysfs::read_line;
+
 /// Major and minor number of a block device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceNumber {
@@ -54,13 +56,6 @@ impl DeviceNumber {
     pub fn folder_in(self, root: &Path) -> PathBuf {
         root.join(format!("dev/block/{}:{}", self.major, self.minor))
     }
-}
-
-/// First line of a small file, trimmed; `None` where it does not exist or is empty.
-pub(crate) fn read_line(path: impl AsRef<Path>) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    let line = text.trim();
-    (!line.is_empty()).then(|| line.to_owned())
 }
 
 /// A number in a small file.

@@ -3,9 +3,9 @@
 //! CLOCK_MONOTONIC is slewed by NTP but never steps, is the same in every process and container of
 //! one kernel, and is what the kernel's own absolute sleeps use.
 
-use std::{fs, io};
+use std::io;
 
-use crate::sys;
+use crate::{sys, sysfs::read_line};
 
 /// One second in nanoseconds.
 pub const SECOND_NS: u64 = 1_000_000_000;
@@ -67,12 +67,10 @@ pub fn read_cost_ns() -> u64 {
     costs[costs.len() / 2]
 }
 
-/// The kernel's clock source (`tsc`, `kvm-clock`, `xen`, `hpet` …); `None` where sysfs is missing.
+/// The kernel's clock source (`tsc`, `kvm-clock`, `xen`, `hpet` …); `None` where sysfs hides it.
 #[must_use]
 pub fn source() -> Option<String> {
-    fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource")
-        .ok()
-        .map(|text| text.trim().to_owned())
+    read_line("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde::Serialize;
 
-use crate::{clock, cpulist::CpuList, sys};
+use crate::{clock, cpulist::CpuList, sys, sysfs::read_line};
 
 /// What a result depends on and a reader can't guess. A fact that the machine hides is `null`.
 #[derive(Clone, Debug, Serialize)]
@@ -20,8 +20,8 @@ pub struct HostFacts {
     pub cpu_model: Option<String>,
     /// CPUs that this process may use.
     pub cpus_allowed: CpuList,
-    /// Number of CPUs online.
-    pub cpus_online: usize,
+    /// Number of CPUs online; `null` where sysfs hides it.
+    pub cpus_online: Option<usize>,
     /// The hypervisor under this kernel, where it shows: `xen`, `kvm` …, or `unknown` when only its
     /// presence is known.
     pub hypervisor: Option<String>,
@@ -52,7 +52,7 @@ impl HostFacts {
             governor: cpus_allowed.cpus().first().and_then(governor_of),
             cpus_online: read_line("/sys/devices/system/cpu/online")
                 .and_then(|list| list.parse::<CpuList>().ok())
-                .map_or(cpus_allowed.cpus().len(), |list| list.cpus().len()),
+                .map(|list| list.cpus().len()),
             cpus_allowed,
             hypervisor: hypervisor(&cpu_info),
             clock_source: clock::source(),
@@ -60,11 +60,6 @@ impl HostFacts {
             memory_bytes: fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory_bytes(&text)),
         }
     }
-}
-
-/// First line of a small file of sysfs, without the line's end.
-fn read_line(path: &str) -> Option<String> {
-    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
 /// Value of the first line `name : value`.
@@ -105,7 +100,7 @@ mod tests {
     fn this_machine_has_a_kernel_a_cpu_and_memory() {
         let facts = HostFacts::collect();
         assert!(!facts.kernel.is_empty());
-        assert!(facts.cpus_online > 0);
+        assert!(facts.cpus_online > Some(0));
         assert!(facts.memory_bytes > Some(1 << 20));
     }
 

@@ -35,6 +35,7 @@ pub mod socket_buffer;
 pub mod start_time;
 pub mod stderr;
 pub mod sys;
+pub mod sysfs;
 pub mod tool;
 pub mod units;
 pub mod usage;

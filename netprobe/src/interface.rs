@@ -7,25 +7,35 @@ use meter::interrupts::{Row, Sources, Table};
 use crate::sys;
 
 /// Where interrupts of the connection with the local address `local` are counted: the interrupt lines
-/// of its interface, or the network's softirqs where the interface has none (loopback, veth, bridges).
+/// of its interface, or the network's softirqs where the interface has none (loopback, veth, bridges). Where
+/// the kernel's table of interrupts is hidden nothing else stands in for the lines of a device.
 #[must_use]
 pub fn interrupt_sources(local: Option<IpAddr>) -> Sources {
     let name = local.and_then(|address| sys::interface_with(address.to_canonical()).ok().flatten());
-    let lines = name.map(|name| interrupt_lines(&name)).unwrap_or_default();
-    if lines.is_empty() {
-        Sources::Softirqs(vec!["NET_RX".into(), "NET_TX".into()])
-    } else {
-        Sources::Interrupts(lines)
+    let device = name.and_then(|name| {
+        let device = fs::canonicalize(Path::new("/sys/class/net").join(&name).join("device")).ok()?;
+        Some((name, device))
+    });
+    let lines = match device {
+        None => Ok(Vec::new()),
+        Some((name, device)) => Table::interrupts()
+            .map_err(|error| error.full_text())
+            .and_then(|table| lines(&name, &device, &table)),
+    };
+    match lines {
+        Ok(lines) if lines.is_empty() => Sources::Softirqs(vec!["NET_RX".into(), "NET_TX".into()]),
+        Ok(lines) => Sources::Interrupts(lines),
+        Err(reason) => Sources::Unknown(reason),
     }
 }
 
 /// Numbers of the interrupt lines of interface `name`: the message-signalled ones of its device, or
-/// the rows of /proc/interrupts that carry the interface's or its device's name.
-fn interrupt_lines(name: &str) -> Vec<String> {
-    let Ok(device) = fs::canonicalize(Path::new("/sys/class/net").join(name).join("device")) else {
-        return Vec::new();
-    };
-    let Ok(table) = Table::interrupts() else { return Vec::new() };
+/// the rows of /proc/interrupts that carry the interface's or its device's name. The reason where the table is
+/// empty.
+fn lines(name: &str, device: &Path, table: &Table) -> Result<Vec<String>, String> {
+    if table.rows.is_empty() {
+        return Err(format!("/proc/interrupts has no rows: a container masks it, for example ({name})"));
+    }
     let device_name = device.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let xen_event_channels = xen_event_channels(&device_name);
     let named: Vec<String> = table
@@ -38,7 +48,7 @@ fn interrupt_lines(name: &str) -> Vec<String> {
         .map(|row| row.name.clone())
         .collect();
     if !named.is_empty() {
-        return named;
+        return Ok(named);
     }
     // A PCI device lists its own; of those, some may not be in use.
     let own: Vec<String> = fs::read_dir(device.join("msi_irqs"))
@@ -46,7 +56,7 @@ fn interrupt_lines(name: &str) -> Vec<String> {
             entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
         })
         .unwrap_or_default();
-    table.rows.iter().map(|row| row.name.clone()).filter(|row| own.contains(row)).collect()
+    Ok(table.rows.iter().map(|row| row.name.clone()).filter(|row| own.contains(row)).collect())
 }
 
 /// What Xen's front end calls the event channels of the device `vif-1`: `vif1-q0-tx`, `vif1-q0-rx`, whatever
@@ -73,6 +83,17 @@ mod tests {
     fn loopback_is_counted_by_softirqs() {
         let sources = interrupt_sources(Some("127.0.0.1".parse().unwrap()));
         assert_eq!(sources, Sources::Softirqs(vec!["NET_RX".into(), "NET_TX".into()]));
+    }
+
+    #[test]
+    fn a_hidden_table_leaves_a_device_without_a_count() {
+        let device = Path::new("/sys/devices/pci0000:00/0000:00:03.0/virtio1");
+        let table = Table::parse(
+            " CPU0\n 40: 1 PCI-MSIX 1-edge virtio1-input.0\n 41: 1 PCI-MSIX 2-edge virtio2-req.0\n",
+        );
+        assert_eq!(lines("eth0", device, &table), Ok(vec!["40".into()]));
+        assert_eq!(lines("eth0", Path::new("/sys/devices/none"), &table), Ok(Vec::new()), "softirqs count");
+        assert!(lines("eth0", device, &Table::parse("")).unwrap_err().contains("/proc/interrupts"));
     }
 
     #[test]

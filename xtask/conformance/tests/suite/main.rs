@@ -4,6 +4,7 @@
 //! suite checks identities of counts and orders of times, which hold on a busy machine, too.
 
 mod checks;
+mod masked;
 mod process;
 mod rows;
 

@@ -91,7 +91,17 @@ impl Tool {
 
     fn spawn(row: Row, args: &str, folder: tempfile::TempDir) -> Self {
         let mut words = args.split_ascii_whitespace();
-        let mut child = Command::new(binaries().join(words.next().expect("a tool")))
+        let tool = binaries().join(words.next().expect("a tool"));
+        let mut command = match row.mounts {
+            "" => Command::new(tool),
+            mounts => {
+                let script = format!("{mounts} && exec \"$0\" \"$@\"");
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "--propagation", "private", "sh", "-c", &script]).arg(tool);
+                command
+            }
+        };
+        let mut child = command
             .args(words)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -40,11 +40,14 @@ pub struct Row {
     pub long_interval: bool,
     /// Whether it takes `--duration`.
     pub timed: bool,
+    /// What a shell does in a mount namespace of its own before the tool and what runs beside it are started
+    /// there; empty for nothing.
+    pub mounts: &'static str,
 }
 
 const fn row(args: &'static str, time: (Time, &'static str)) -> Row {
     let (beside, sums, latencies) = (Beside::Nothing, &[], &[]);
-    Row { args, beside, time, sums, latencies, warms_up: true, long_interval: true, timed: true }
+    Row { args, beside, time, sums, latencies, warms_up: true, long_interval: true, timed: true, mounts: "" }
 }
 
 impl Row {
