@@ -51,8 +51,15 @@ impl fmt::Display for Summary {
         }
         write!(f, "\nby CPU:")?;
         for cpu in &self.difference.cpus {
-            let (hard, per_s, soft) = (cpu.interrupts, cpu.interrupts_per_s, cpu.softirqs);
-            write!(f, "\n  CPU {:<16} {hard:>11} {per_s:>12.1}/s {soft:>11} softirqs", cpu.cpu)?;
+            write!(f, "\n  CPU {:<16}", cpu.cpu)?;
+            match cpu.interrupts.zip(cpu.interrupts_per_s) {
+                Some((hard, per_s)) => write!(f, " {hard:>11} {per_s:>12.1}/s")?,
+                None => write!(f, " {:>11} {:>14}", "unknown", "")?,
+            }
+            match cpu.softirqs {
+                Some(soft) => write!(f, " {soft:>11} softirqs")?,
+                None => write!(f, " {:>11} softirqs", "unknown")?,
+            }
         }
         write!(f, "\n{}", self.command)?;
         if let Some(rate) = self.interrupts_per_cpu_s {

@@ -103,10 +103,10 @@ pub struct ClassCount {
 pub struct CpuCount {
     /// The CPU.
     pub cpu: usize,
-    /// Hard interrupts of all sources.
-    pub interrupts: u64,
+    /// Hard interrupts of all sources; `null` where /proc/interrupts is masked.
+    pub interrupts: Option<u64>,
     /// The same per second.
-    pub interrupts_per_s: f64,
-    /// Soft interrupts of all kinds.
-    pub softirqs: u64,
+    pub interrupts_per_s: Option<f64>,
+    /// Soft interrupts of all kinds; `null` where /proc/softirqs is masked.
+    pub softirqs: Option<u64>,
 }

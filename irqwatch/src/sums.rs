@@ -144,7 +144,7 @@ impl Sums {
     #[must_use]
     pub fn difference(&self, filter: &Filter) -> Difference {
         let elapsed_s = self.elapsed_ns as f64 / 1e9;
-        let mut tally = Tally { elapsed_s, ..Tally::default() };
+        let mut tally = Tally { elapsed_s, masked: self.masked, ..Tally::default() };
         tally.add(&self.hard, filter, Class::of);
         tally.add(&self.soft, filter, |_| Class::Softirq);
         filter.arrange(&mut tally.sources);
@@ -207,6 +207,7 @@ struct Tally {
     cpus: Vec<CpuCount>,
     interrupts: u64,
     softirqs: u64,
+    masked: Masked,
 }
 
 impl Tally {
@@ -243,17 +244,23 @@ impl Tally {
             let index = match self.cpus.binary_search_by_key(&cpu, |known| known.cpu) {
                 Ok(index) => index,
                 Err(index) => {
-                    let new = CpuCount { cpu, interrupts: 0, interrupts_per_s: 0.0, softirqs: 0 };
+                    let known = (!self.masked.hard).then_some(0);
+                    let new = CpuCount {
+                        cpu,
+                        interrupts: known,
+                        interrupts_per_s: known.map(|_| 0.0),
+                        softirqs: (!self.masked.soft).then_some(0),
+                    };
                     self.cpus.insert(index, new);
                     index
                 }
             };
             let known = &mut self.cpus[index];
             if soft {
-                known.softirqs += on_cpu.count;
+                known.softirqs = known.softirqs.map(|count| count + on_cpu.count);
             } else {
-                known.interrupts += on_cpu.count;
-                known.interrupts_per_s = rate(known.interrupts, self.elapsed_s);
+                known.interrupts = known.interrupts.map(|count| count + on_cpu.count);
+                known.interrupts_per_s = known.interrupts.map(|count| rate(count, self.elapsed_s));
             }
         }
     }
@@ -291,6 +298,11 @@ mod tests {
         let all = total.difference(&filter);
         assert_eq!(all.interrupts, by_step.iter().map(|step| step.interrupts).sum());
         assert_eq!(all.softirqs, None, "no table, no zero");
+        assert!(
+            all.cpus.iter().all(|cpu| cpu.softirqs.is_none() && cpu.interrupts > Some(0)),
+            "{:?}",
+            all.cpus
+        );
         let counts: Vec<(&str, u64)> =
             all.sources.iter().map(|source| (source.device.as_str(), source.count)).collect();
         assert_eq!(counts, [("nic0", 3005), ("usb", 20), ("disk", 3)]);

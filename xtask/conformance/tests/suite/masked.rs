@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     for_each, measuring,
     process::{Ended, run},
-    rows::{OTHERS, Row},
+    rows::{OTHERS, ROWS, Row},
 };
 
 /// Keys of numbers that come from the files that are masked here.
@@ -25,6 +25,9 @@ const COUNTED: [&str; 10] = [
     "total_load_percent",
 ];
 
+/// These tell the whole load of their CPUs.
+const PINNED: [&str; 2] = ["cpuload --cpus 0 --duty 20", "cpuload --cpus 0 --hold 20"];
+
 /// Runs every row where `mounts` succeed; says what is skipped where they do not.
 fn run_masked(mounts: &'static str, check: impl Fn(&Ended)) {
     let tried =
@@ -36,7 +39,8 @@ fn run_masked(mounts: &'static str, check: impl Fn(&Ended)) {
             return;
         }
     }
-    for_each(measuring().chain(OTHERS.iter().copied()).filter(|row| !is_endless(row)), |row| {
+    let rows = measuring().chain(OTHERS.iter().copied()).chain(PINNED.map(|args| Row { args, ..ROWS[0] }));
+    for_each(rows.filter(|row| !is_endless(row)), |row| {
         let flags = if row.timed { "--duration 250ms" } else { "" };
         let ended = run(Row { mounts, ..row }, flags);
         match ended.code {
