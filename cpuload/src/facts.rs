@@ -49,8 +49,8 @@ impl Facts {
     pub fn collect(cpus: &[usize]) -> Self {
         let facts = |&cpu: &usize| CpuFacts {
             cpu,
-            governor: read_line(&frequency_file(cpu, "scaling_governor")),
-            driver: read_line(&frequency_file(cpu, "scaling_driver")),
+            governor: read_line(frequency_file(cpu, "scaling_governor")),
+            driver: read_line(frequency_file(cpu, "scaling_driver")),
             frequency_before_hz: frequency_hz(cpu, "scaling_cur_freq"),
             frequency_after_hz: None,
             frequency_max_hz: frequency_hz(cpu, "cpuinfo_max_freq"),
@@ -58,7 +58,7 @@ impl Facts {
         };
         let zones = fs::read_dir("/sys/class/thermal").into_iter().flatten().flatten();
         let sensor = |path: String| {
-            let sensor = read_line(&format!("{path}/type"))?;
+            let sensor = read_line(format!("{path}/type"))?;
             let before_celsius = celsius(&path);
             Some((path, Temperature { sensor, before_celsius, after_celsius: None }))
         };
@@ -95,14 +95,14 @@ fn frequency_file(cpu: usize, name: &str) -> String {
 
 /// cpufreq tells kHz.
 fn frequency_hz(cpu: usize, name: &str) -> Option<u64> {
-    read_line(&frequency_file(cpu, name))?.parse::<u64>().ok()?.checked_mul(1000)
+    read_line(frequency_file(cpu, name))?.parse::<u64>().ok()?.checked_mul(1000)
 }
 
 fn throttle_count(cpu: usize) -> Option<u64> {
-    read_line(&format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle/core_throttle_count"))?.parse().ok()
+    read_line(format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle/core_throttle_count"))?.parse().ok()
 }
 
 /// Thermal zones tell thousandths of a degree.
 fn celsius(zone: &str) -> Option<f64> {
-    read_line(&format!("{zone}/temp"))?.parse::<i64>().ok().map(|thousandths| thousandths as f64 / 1000.0)
+    read_line(format!("{zone}/temp"))?.parse::<i64>().ok().map(|thousandths| thousandths as f64 / 1000.0)
 }

@@ -43,7 +43,7 @@ impl HostFacts {
         let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let cpus_allowed = CpuList::allowed().unwrap_or_default();
         let governor_of =
-            |cpu: &usize| read_line(&format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor"));
+            |cpu: &usize| read_line(format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor"));
         Self {
             host: name.host,
             kernel: name.release,
