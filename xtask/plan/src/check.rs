@@ -1,16 +1,24 @@
 //! Everything about a plan that can be wrong before anything was started, but for what only its platform
 //! knows.
 
+mod measured;
+mod places;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use meter::cpulist::CpuList;
 use toml::Spanned;
 
-use super::{AttachmentSpec, PartSpec, Plan, expand, names, source::Sources, substitute};
+use super::{PartSpec, Plan, expand, names, source::Sources};
 
 /// Words that the coordinator and the platform give to arguments, besides `address.DOMAIN`.
 const BUILT_IN_WORDS: [&str; 4] = ["disk", "peer", "cpus", "cpu"];
+
+/// The longest time limit, in seconds.
+const LONGEST_S: f64 = 604_800.0;
+
+/// The most trials of one matrix.
+const MOST_TRIALS: u64 = 1_000_000;
 
 /// Every word that arguments of `plan` may use; `word` says what stands for it.
 pub fn known_words(plan: &Plan, word: impl Fn(&str) -> String) -> BTreeMap<String, String> {
@@ -25,14 +33,18 @@ pub(super) fn check(plan: &Plan, sources: &Sources) -> Result<()> {
     let checker = Checker { plan, sources };
     checker.numbers()?;
     checker.names()?;
+    checker.variables()?;
     checker.platform()?;
     checker.domains()?;
-    checker.attachments()?;
     checker.controls()?;
+    checker.attachments()?;
     checker.loads()?;
     checker.probes()?;
     checker.matrix()?;
-    expand(plan).map(drop).map_err(|error| sources.error(&["matrix"], error))
+    checker.carriers()?;
+    checker.unused()?;
+    let cells = expand(plan).map_err(|error| sources.error(&["matrix"], error))?;
+    checker.trials(cells.len())
 }
 
 struct Checker<'a> {
@@ -45,11 +57,59 @@ impl Checker<'_> {
         if self.plan.repetitions == 0 {
             return Err(self.sources.error(&["repetitions"], "`repetitions` must be at least 1"));
         }
+        // What TOML can't write, the results folder can't keep.
+        if i64::try_from(self.plan.seed).is_err() {
+            return Err(self.sources.error(&["seed"], format!("`seed` must be at most {}", i64::MAX)));
+        }
         let limits =
             [("trial_timeout_s", self.plan.trial_timeout_s), ("proof_timeout_s", self.plan.proof_timeout_s)];
         for (key, seconds) in limits {
-            if !(seconds.is_finite() && seconds > 0.0) {
-                return Err(self.sources.error(&[key], format!("`{key}` must be above 0 seconds")));
+            if !(seconds.is_finite() && seconds > 0.0 && seconds <= LONGEST_S) {
+                let message = format!("`{key}` must be above 0 and at most {LONGEST_S} seconds (a week)");
+                return Err(self.sources.error(&[key], message));
+            }
+        }
+        Ok(())
+    }
+
+    fn trials(&self, cells: usize) -> Result<()> {
+        let trials = u64::from(self.plan.repetitions) * cells as u64;
+        if trials > MOST_TRIALS {
+            let message =
+                format!("these would be {trials} trials of {cells} cells; at most are {MOST_TRIALS}");
+            return Err(self.sources.error(&["repetitions"], message));
+        }
+        Ok(())
+    }
+
+    /// Variables can't hide the words that a trial gives, and have no braces of their own.
+    fn variables(&self) -> Result<()> {
+        for (name, value) in &self.plan.variables {
+            let message = if BUILT_IN_WORDS.contains(&name.as_str()) {
+                format!("`{name}` is a word that the platform gives to arguments; choose another name")
+            } else if value.contains(['{', '}']) {
+                format!("`{}` has a brace; words in a variable are not replaced", value.escape_debug())
+            } else {
+                continue;
+            };
+            return Err(self.sources.error(&["variables", name], message));
+        }
+        Ok(())
+    }
+
+    /// A variable that nothing uses is a number that does not act.
+    fn unused(&self) -> Result<()> {
+        let plan = self.plan;
+        let parts = plan.loads.values().flat_map(|load| &load.parts);
+        let parts =
+            parts.chain(plan.probes.values().flat_map(|probe| &probe.with)).flat_map(|part| &part.args);
+        let args = parts.chain(plan.probes.values().flat_map(|probe| &probe.args));
+        let mut texts: Vec<&str> = args.map(|arg| arg.get_ref().as_str()).collect();
+        texts.extend(plan.platform.settings.values().filter_map(toml::Value::as_str));
+        for name in plan.variables.keys() {
+            let (at, word) = (["variables", name], format!("{{{name}}}"));
+            if self.sources.own_has(&at) && !texts.iter().any(|text| text.contains(&word)) {
+                return Err(self.sources.error(&at, format!("nothing uses the variable `{name}`")));
             }
         }
         Ok(())
@@ -107,83 +167,30 @@ impl Checker<'_> {
         Err(self.sources.error(path, message))
     }
 
-    /// Every word in braces must be one that a trial will know. `path` is where the arguments are.
-    fn arguments(&self, path: &[&str], args: &[Spanned<String>]) -> Result<()> {
-        let words = known_words(self.plan, |_| String::new());
-        for (index, arg) in args.iter().enumerate() {
-            let index = index.to_string();
-            let at = [path, &["args", &index]].concat();
-            substitute(arg.get_ref(), &words).map_err(|message| self.sources.error(&at, message))?;
-        }
-        Ok(())
-    }
-
-    fn parts(&self, path: &[&str], parts: &[PartSpec]) -> Result<()> {
+    /// Checks parts, and that those of a load prove themselves. `path` is where they are.
+    fn parts(&self, path: &[&str], parts: &[PartSpec], of_load: bool) -> Result<()> {
         for (index, part) in parts.iter().enumerate() {
             let index = index.to_string();
             let at = |key: &'static str| [path, &[&index, key]].concat();
             self.domain(&at("domain"), part.domain.get_ref())?;
             self.tool(&at("tool"), part.tool.get_ref())?;
-            self.arguments(&[path, &[&index]].concat(), &part.args)?;
-        }
-        Ok(())
-    }
-
-    fn platform(&self) -> Result<()> {
-        self.domain(&["platform", "control"], self.plan.platform.control.get_ref())?;
-        self.domain(&["platform", "outside"], self.plan.platform.outside.get_ref())
-    }
-
-    fn domains(&self) -> Result<()> {
-        for (name, domain) in &self.plan.domains {
-            domain
-                .cpus
-                .parse::<CpuList>()
-                .map_err(|message| self.sources.error(&["domains", name, "cpus"], message))?;
-        }
-        Ok(())
-    }
-
-    fn attachments(&self) -> Result<()> {
-        let mut baseline = None;
-        for (name, attachment) in &self.plan.attachments {
-            if attachment.baseline
-                && let Some(first) = baseline.replace(name)
-            {
-                let message = format!("only one attachment can be the `baseline`; `{first}` is it too");
-                return Err(self.sources.error(&["attachments", name, "baseline"], message));
-            }
-            self.domain(&["attachments", name, "measured"], attachment.measured.get_ref())?;
-            for (absent, domain) in &attachment.stands_in {
-                self.domain(&["attachments", name, "stands_in", absent], domain.get_ref())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A control is the baseline once more.
-    fn controls(&self) -> Result<()> {
-        let what = |attachment: &AttachmentSpec| {
-            let stands_in =
-                attachment.stands_in.iter().map(|(part, whole)| (part.clone(), whole.get_ref().clone()));
-            let stands_in: Vec<(String, String)> = stands_in.collect();
-            (attachment.measured.get_ref().clone(), attachment.device.clone(), stands_in)
-        };
-        let baseline = self.plan.attachments.values().find(|attachment| attachment.baseline).map(what);
-        for (name, control) in self.plan.attachments.iter().filter(|(_, attachment)| attachment.control) {
-            if control.baseline || baseline != Some(what(control)) {
-                let message = format!(
-                    "the control `{name}` must be the baseline once more: the same measured domain, `device` \
-                     and `stands_in`, without `baseline`"
-                );
-                return Err(self.sources.error(&["attachments", name, "control"], message));
+            let path = [path, &[&index]].concat();
+            let numbers = self.arguments(&path, part.tool.get_ref(), &part.args)?;
+            if of_load {
+                self.proofs(&path, part, &numbers)?;
+            } else if !part.proof.is_empty() {
+                let message = "a probe's other end proves itself by the probe; only a load has a `proof`";
+                return Err(self.sources.error(&at("proof"), message));
             }
         }
         Ok(())
     }
 
     fn loads(&self) -> Result<()> {
-        self.plan.loads.iter().try_for_each(|(name, load)| self.parts(&["loads", name, "parts"], &load.parts))
+        self.plan
+            .loads
+            .iter()
+            .try_for_each(|(name, load)| self.parts(&["loads", name, "parts"], &load.parts, true))
     }
 
     fn probes(&self) -> Result<()> {
@@ -191,34 +198,11 @@ impl Checker<'_> {
             let path = ["probes", name.as_str()];
             let at = |key: &'static str| [path[0], path[1], key];
             self.tool(&at("tool"), probe.tool.get_ref())?;
-            self.arguments(&path, &probe.args)?;
-            self.parts(&at("with"), &probe.with)?;
-            if probe.metrics.is_empty() {
-                let message = format!("probe `{name}` has no metric; nothing would be measured");
-                return Err(self.sources.error(&path, message));
-            }
-            for (index, metric) in probe.metrics.iter().enumerate() {
-                if let Some(fault) = names::fault(&metric.name, "") {
-                    let at = ["probes", name, "metrics", &index.to_string(), "name"];
-                    return Err(self.sources.error(&at, fault));
-                }
-                if !(0.0..=1000.0).contains(&metric.margin_percent) {
-                    let at = ["probes", name, "metrics", &index.to_string(), "margin_percent"];
-                    let (metric, margin) = (&metric.name, metric.margin_percent);
-                    let message = format!("`margin_percent` of `{metric}` is {margin}; it must be 0 to 1000");
-                    return Err(self.sources.error(&at, message));
-                }
-            }
-            let costs = probe.cost.iter().flat_map(|cost| {
-                [("elapsed", &cost.elapsed), ("work", &cost.work), ("interrupts", &cost.interrupts)]
-            });
-            for (key, metric) in costs {
-                if !probe.metrics.iter().any(|known| known.name == *metric) {
-                    let message =
-                        format!("the cost of probe `{name}` needs the metric `{metric}`, which it lacks");
-                    return Err(self.sources.error(&["probes", name, "cost", key], message));
-                }
-            }
+            let numbers = self.arguments(&path, probe.tool.get_ref(), &probe.args)?;
+            self.device(&path, probe)?;
+            self.parts(&at("with"), &probe.with, false)?;
+            self.metrics(&path, probe, &numbers)?;
+            self.cost(&path, probe)?;
         }
         Ok(())
     }
@@ -230,8 +214,18 @@ impl Checker<'_> {
             let axis = |key: &'static str,
                         names: &[Spanned<String>],
                         known: &dyn Fn(&[&str], &str) -> Result<()>| {
+                if names.is_empty() {
+                    let message = format!("`{key}` is empty, so this product has no cell");
+                    return Err(self.sources.error(&["matrix", &index, key], message));
+                }
+                let mut seen = BTreeSet::new();
                 names.iter().enumerate().try_for_each(|(place, name)| {
-                    known(&["matrix", &index, key, &place.to_string()], name.get_ref())
+                    let at = ["matrix", &index, key, &place.to_string()];
+                    known(&at, name.get_ref())?;
+                    if seen.insert(name.get_ref()) {
+                        return Ok(());
+                    }
+                    Err(self.sources.error(&at, format!("`{}` is here twice", name.get_ref())))
                 })
             };
             axis("probes", &product.probes, &|at, name| self.known(at, "probe", name, &plan.probes))?;

@@ -1,15 +1,15 @@
 //! A plan from its file: with what it extends, what the command line overrides, and checked.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde::Deserialize;
 
 use super::{
-    DomainSpec, Plan, PlatformSpec, check,
+    DomainSpec, Plan, PlatformSpec, Published, check,
     source::{Source, Sources},
 };
 
@@ -86,10 +86,12 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<(Plan, Sources)> {
 /// The extended plan with the extension's own values, and the files of both.
 fn extend(own: Source) -> Result<(Plan, Sources)> {
     let extension: Extension = own.parse()?;
-    let base = Source::read(&sibling(&own, &extension.extends))
-        .with_context(|| format!("{} extends another plan", own.path.display()))?;
+    let refused = |message: String| own.error(own.locate(&["extends"]).1, message);
+    let base =
+        Source::read(&sibling(&own, &extension.extends)).map_err(|error| refused(format!("{error:#}")))?;
     if base.parse::<toml::Table>()?.contains_key("extends") {
-        bail!("{}: a plan that extends another can't be extended itself", base.path.display());
+        let base = base.path.display();
+        return Err(refused(format!("{base} extends another plan, and can't be extended itself")));
     }
     let mut plan: Plan = base.parse()?;
     plan.name = extension.name;
@@ -140,8 +142,27 @@ fn sibling(source: &Source, name: &str) -> PathBuf {
 }
 
 fn inline_published(plan: &mut Plan, source: &Source) -> Result<()> {
-    if let Some(name) = plan.published_file.take() {
-        plan.published = Some(Source::read(&sibling(source, &name))?.parse()?);
+    let Some(name) = plan.published_file.take() else { return Ok(()) };
+    let file = Source::read(&sibling(source, &name))
+        .map_err(|error| source.error(source.locate(&["published_file"]).1, format!("{error:#}")))?;
+    let published: Published = file.parse()?;
+    let mut seen = BTreeSet::new();
+    for (index, cell) in published.cell.iter().enumerate() {
+        let refuse = |message| Err(file.error(file.locate(&["cell", &index.to_string()]).1, message));
+        let numbers = [cell.elapsed_s, cell.delta_s, cell.variance_s2, cell.range_s, cell.goodput_bps];
+        if numbers.iter().flatten().any(|number| !number.is_finite()) {
+            return refuse(format!("a number of `{}` is not finite", cell.id));
+        }
+        if !seen.insert(&cell.name) {
+            return refuse(format!("two published cells have the name `{}`", cell.name));
+        }
     }
+    for (index, cost) in published.cost_per_interrupt.iter().enumerate() {
+        if !cost.cost_us.is_finite() {
+            let at = file.locate(&["cost_per_interrupt", &index.to_string()]).1;
+            return Err(file.error(at, format!("the cost of `{}` is not finite", cost.name)));
+        }
+    }
+    plan.published = Some(published);
     Ok(())
 }

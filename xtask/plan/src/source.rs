@@ -43,7 +43,7 @@ impl Source {
     }
 
     /// How many keys of `path` this file has, and where the last of them is.
-    fn locate(&self, path: &[&str]) -> (usize, usize) {
+    pub(super) fn locate(&self, path: &[&str]) -> (usize, usize) {
         let Ok(table) = DeTable::parse(&self.text) else { return (0, 0) };
         let (mut found, mut offset) = (0, 0);
         let top = Spanned::new(0..0, DeValue::Table(table.into_inner()));
@@ -118,6 +118,11 @@ impl Sources {
         } else {
             error.context(self.own.path.display().to_string())
         }
+    }
+
+    /// Whether the plan's own file says what is at `path`, not the one that it extends.
+    pub(super) fn own_has(&self, path: &[&str]) -> bool {
+        self.own.locate(path).0 == path.len()
     }
 
     /// An error about the value at `path` of the plan's own file, whatever it extends.

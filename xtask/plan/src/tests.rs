@@ -184,3 +184,69 @@ fn a_control_is_the_baseline_once_more_and_margins_are_numbers() {
     let plan = shipped("aa.toml");
     assert!(plan.attachments["native-again"].control && !plan.attachments["native-again"].baseline);
 }
+
+#[test]
+fn what_would_change_a_number_or_break_a_trial_is_refused_with_its_line() {
+    let text = fs::read_to_string(plans_folder().join("ipsj-2010.toml")).unwrap();
+    let keys = "stands_in = { dom0 = \"native\", a = \"native\", b = \"native\" }";
+    let proof = "proof = [{ key = \"offered_pps\", at_least = 5000.0 }]";
+    let listen = "args = [\"serve\", \"--listen\", \"{peer}:12865\", \"--no-token\"]";
+    let proved = format!("{listen}\nproof = [{{ key = \"elapsed_s\", at_least = 1.0 }}]");
+    for (from, to, line, says) in [
+        (
+            keys,
+            "stands_in = { dom = \"native\", a = \"native\", b = \"native\" }",
+            0,
+            "no domain is named `dom`",
+        ),
+        (keys, "stands_in = { a = \"b\", b = \"a\" }", 0, "can't have a stand-in itself"),
+        (keys, "stands_in = { native = \"a\", a = \"a\" }", 0, "nothing can stand in"),
+        (keys, "stands_in = { dom0 = \"native\", b = \"native\" }", 0, "which domain carries it"),
+        ("baseline = true", "baseline = false", -3, "no attachment is the `baseline`"),
+        ("outside = \"generator\"", "outside = \"dom0\"", 0, "can't be both"),
+        ("measured = \"dom0\"", "measured = \"generator\"", 0, "can't be measured"),
+        ("name = \"throughput\"", "name = \"elapsed\"", 0, "two metrics have the name `elapsed`"),
+        ("key = \"bytes_per_s\"", "key = \"elapsed_s\"", 0, "two metrics have the key"),
+        ("key = \"bytes_per_s\"", "key = \"bytes_per_sec\"", 0, "no number `bytes_per_sec`"),
+        ("key = \"bytes_per_s\"", "key = \"total_latency\"", 0, "no number `total_latency`"),
+        ("unit = \"ns\"", "unit = \"us\"", 0, "is `ns`, not `us`"),
+        ("unit = \"bits/s\"", "unit = \"bytes/s\"", 0, "is `bits/s`"),
+        ("better = \"less\"", "better = \"more\"", 0, "can't be better"),
+        (proof, "proof = []", 0, "has no `proof`"),
+        (proof, "proof = [{ key = \"offered_ppz\", at_least = 5000.0 }]", 0, "no number `offered_ppz`"),
+        (proof, "proof = [{ key = \"offered_pps\", at_least = nan }]", 0, "a number above 0"),
+        (proof, "proof = [{ key = \"offered_pps\", at_least = inf }]", 0, "a number above 0"),
+        (proof, "proof = [{ key = \"offered_pps\", at_least = 0.0 }]", 0, "a number above 0"),
+        (listen, &proved, 1, "only a load has a `proof`"),
+        ("block = \"128KiB\"", "disk = \"128KiB\"", 0, "a word that the platform gives"),
+        ("block = \"128KiB\"", "peer = \"128KiB\"", 0, "a word that the platform gives"),
+        ("block = \"128KiB\"", "block = \"{total}\"", 0, "has a brace"),
+        ("block = \"128KiB\"", "block = \"128KiB\"\nblok = \"1\"", 1, "nothing uses"),
+        ("trial_timeout_s = 600", "trial_timeout_s = nan", 0, "at most 604800 seconds"),
+        ("trial_timeout_s = 600", "trial_timeout_s = 1e300", 0, "at most 604800 seconds"),
+        ("trial_timeout_s = 600", "trial_timeout_s = inf", 0, "at most 604800 seconds"),
+        ("repetitions = 50", "repetitions = 4294967295", 0, "at most are 1000000"),
+        ("work = \"written\"", "work = \"throughput\"", 0, "no amount of work"),
+        ("loads = [\"none\"]", "loads = []", 0, "no cell"),
+        ("loads = [\"none\"]", "loads = [\"none\", \"none\"]", 0, "is here twice"),
+        ("device = \"disk\"\nargs", "device = \"network\"\nargs", 0, "`{peer}`"),
+        ("[\"write\", \"{disk}\"", "[\"wriet\", \"{disk}\"", 0, "refuses its arguments"),
+        ("\"--size\", \"{flood_size}\"", "\"--sise\", \"{flood_size}\"", 0, "refuses its arguments"),
+    ] {
+        let at = text.find(from).unwrap_or_else(|| panic!("{from}"));
+        let line = 1 + i64::try_from(text[..at].matches('\n').count()).unwrap() + line;
+        let error = error_after(from, to);
+        assert!(error.contains(says), "{to}: {error}");
+        let near = error.contains(&format!("plan.toml:{line}: "));
+        assert!(
+            near || to == "baseline = false" && error.contains("plan.toml:"),
+            "{to}, line {line}: {error}"
+        );
+    }
+    let line = 1 + text[..text.find("args = [\"write\"").unwrap()].matches('\n').count();
+    let error = error_after("total = \"1048576000B\"", "total = \"8388608TiB\"");
+    assert!(
+        error.contains(&format!("plan.toml:{line}: ")) && error.contains("more than any disk"),
+        "{error}"
+    );
+}

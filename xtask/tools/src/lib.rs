@@ -1,6 +1,7 @@
 //! The tools' binaries: static, stripped, built for guests.
 
 mod binary;
+pub mod interface;
 
 use std::{
     collections::BTreeMap,
