@@ -11,7 +11,7 @@ use crate::{
     outcome::Outcome,
 };
 
-/// A header of no cells.
+/// A header of one cell.
 pub fn header() -> Header {
     Header {
         schema: SCHEMA_VERSION,
@@ -25,17 +25,17 @@ pub fn header() -> Header {
         domain_cpus: BTreeMap::new(),
         notes: Vec::new(),
         tools_sha256: BTreeMap::new(),
-        cells: Vec::new(),
+        cells: vec![Cell::new("disk", "native", "none")],
         trials: 1,
     }
 }
 
-/// A trial that timed out.
+/// A trial of that cell that timed out, the repetition of its number.
 pub fn trial(sequence: u64) -> Trial {
     Trial {
         sequence,
         cell: Cell::new("disk", "native", "none"),
-        repetition: 0,
+        repetition: sequence as u32,
         attempt: 0,
         outcome: Outcome::TimedOut,
         stage: Some("probe".into()),

@@ -3,14 +3,13 @@
 use std::{
     fs,
     io::ErrorKind,
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use anyhow::{Context, Result, bail};
 
-use crate::journal;
+use crate::{journal, replace};
 
 /// A new folder under `base` for a run of `plan` that begins now.
 pub fn create(base: &Path, plan: &str) -> Result<PathBuf> {
@@ -34,10 +33,21 @@ pub fn create(base: &Path, plan: &str) -> Result<PathBuf> {
     bail!("{} has a hundred results of this second already", base.display())
 }
 
+/// Name of the plan in a results folder.
+pub const PLAN: &str = "plan.toml";
+
+/// Stores the resolved plan, from which a matrix can begin again until there is a journal.
+///
+/// # Errors
+/// When it can't be written.
+pub fn store_plan(folder: &Path, text: &str) -> Result<()> {
+    replace::file(folder, PLAN, text)
+}
+
 /// Removes a folder in which nothing was measured.
 pub fn remove_if_unused(folder: &Path) {
     if !folder.join(journal::FILE_NAME).exists() {
-        let _ = fs::remove_file(folder.join("plan.toml"));
+        let _ = fs::remove_file(folder.join(PLAN));
         let _ = fs::remove_dir(folder);
     }
 }
@@ -49,12 +59,11 @@ pub fn remove_unmeasured(folder: &Path) {
 }
 
 /// Points the `latest` beside `folder` at it, in one step.
+///
+/// # Errors
+/// When it can't be made, and when something that is no link has that name.
 pub fn point_latest(folder: &Path) -> Result<()> {
     let base = folder.parent().context("a results folder is in another")?;
     let name = folder.file_name().context("a results folder has a name")?;
-    let (latest, aside) = (base.join("latest"), base.join(".latest-new"));
-    let _ = fs::remove_file(&aside);
-    symlink(name, &aside)
-        .and_then(|()| fs::rename(&aside, &latest))
-        .with_context(|| format!("point {} at {}", latest.display(), folder.display()))
+    replace::link(&base.join("latest"), Path::new(name))
 }

@@ -8,13 +8,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use plan::Cell;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::outcome::Outcome;
+pub use crate::reading::{Contents, read, read_if_begun};
+use crate::{outcome::Outcome, reading::whole_lines, replace::sync_folder};
 
 /// Version of the journal's lines.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -31,6 +32,17 @@ pub enum Line {
     Trial(Box<Trial>),
     /// A later session goes on here.
     Resumed(Resumed),
+    /// The first tool in a domain has told where it runs, or a later one that this has changed.
+    Facts(Facts),
+}
+
+/// Facts of a domain, before the first trial in which they were seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Facts {
+    /// Which domain.
+    pub domain: String,
+    /// Facts of its machine, from the `start` record of a tool that ran in it (see `meter::host::HostFacts`).
+    pub host: Value,
 }
 
 /// Where a later session took up an interrupted matrix.
@@ -65,7 +77,7 @@ pub struct Header {
     /// What kind of place this was, in words that belong on every page of a report, such as "network
     /// namespaces on one kernel, no hypervisor".
     pub platform: String,
-    /// Facts of the machine (see `meter::host::HostFacts`).
+    /// Facts of the coordinator's machine (see `meter::host::HostFacts`); those of the domains are in lines `facts`.
     pub host: Value,
     /// For each domain, the CPUs that it really got, such as `0-1`.
     pub domain_cpus: BTreeMap<String, String>,
@@ -88,7 +100,7 @@ pub struct Trial {
     pub cell: Cell,
     /// Which repetition of the cell, from 0.
     pub repetition: u32,
-    /// 0, or 1 for the one repetition of an invalid trial.
+    /// 0; one more for the one repetition of an invalid trial, and for each time a failed one was tried again.
     pub attempt: u32,
     /// How it ended.
     pub outcome: Outcome,
@@ -172,24 +184,55 @@ impl Journal {
         let mut journal = Self { path, file };
         journal.lock()?;
         journal.append(&Line::Header(Box::new(header)))?;
+        sync_folder(folder).with_context(|| format!("write {}", folder.display()))?;
         Ok(journal)
     }
 
-    /// Opens the journal of an interrupted matrix, and cuts a torn last line off.
+    /// Opens the journal that was read as `contents`. What is torn at its end is cut off, and a last line
+    /// without its end gets it.
     ///
     /// # Errors
-    /// When it can't be opened, and while another process writes to it.
-    pub fn reopen(folder: &Path) -> Result<Self> {
+    /// When it can't be opened, while another process writes to it, and when one has since it was read.
+    pub fn reopen(folder: &Path, contents: &Contents) -> Result<Self> {
         let path = folder.join(FILE_NAME);
         let failed = || format!("open {} to go on in it", path.display());
         let file = OpenOptions::new().append(true).open(&path).with_context(failed)?;
-        let journal = Self { path: path.clone(), file };
+        let mut journal = Self { path: path.clone(), file };
         journal.lock()?;
         let bytes = fs::read(&path).with_context(failed)?;
-        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
-        if whole < bytes.len() {
-            journal.file.set_len(whole as u64).with_context(failed)?;
+        let whole = whole_lines(&bytes);
+        ensure!(
+            whole.bytes + usize::from(whole.unended) == contents.whole,
+            "another `cargo xtask matrix` went on in {} meanwhile: start this again",
+            path.display()
+        );
+        if whole.bytes < bytes.len() {
+            journal.file.set_len(whole.bytes as u64).with_context(failed)?;
         }
+        if whole.unended {
+            journal.write(b"\n")?;
+        }
+        Ok(journal)
+    }
+
+    /// Begins the journal of a folder anew whose own, if any, has no whole header.
+    ///
+    /// # Errors
+    /// When it can't be written, while another process writes to it, and when it has a header.
+    pub fn begin_again(folder: &Path, header: Header) -> Result<Self> {
+        let path = folder.join(FILE_NAME);
+        let failed = || format!("begin {} again", path.display());
+        let file = OpenOptions::new().append(true).create(true).open(&path).with_context(failed)?;
+        let mut journal = Self { path: path.clone(), file };
+        journal.lock()?;
+        ensure!(
+            read_if_begun(folder)?.is_none(),
+            "another `cargo xtask matrix` began {} meanwhile: start this again",
+            path.display()
+        );
+        journal.file.set_len(0).with_context(failed)?;
+        journal.append(&Line::Header(Box::new(header)))?;
+        sync_folder(folder).with_context(failed)?;
         Ok(journal)
     }
 
@@ -213,6 +256,11 @@ impl Journal {
         self.append(&Line::Resumed(resumed))
     }
 
+    /// Notes where tools run, before the first trial that saw it.
+    pub fn facts(&mut self, facts: Facts) -> Result<()> {
+        self.append(&Line::Facts(facts))
+    }
+
     /// Appends one trial; it is on the disk when this returns.
     pub fn trial(&mut self, trial: Trial) -> Result<()> {
         self.append(&Line::Trial(Box::new(trial)))
@@ -220,11 +268,19 @@ impl Journal {
 
     fn append(&mut self, line: &Line) -> Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
+        // A number that JSON does not have would make the whole journal unreadable.
+        serde_json::from_slice::<Line>(&bytes).with_context(|| {
+            format!("{} would not be readable with {}", self.path.display(), String::from_utf8_lossy(&bytes))
+        })?;
         bytes.push(b'\n');
+        self.write(&bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let failed =
             || format!("write {}: free some space; what was finished before is kept", self.path.display());
         let length = self.file.seek(SeekFrom::End(0)).with_context(failed)?;
-        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(bytes).and_then(|()| self.file.sync_data());
         if written.is_err() {
             // A full disk can take half a line; without it the journal stays readable and appendable.
             let _ = self.file.set_len(length);
@@ -233,114 +289,5 @@ impl Journal {
     }
 }
 
-/// A journal as read.
-#[derive(Clone, Debug)]
-pub struct Contents {
-    /// Its first line.
-    pub header: Header,
-    /// The trials, in the order of execution.
-    pub trials: Vec<Trial>,
-    /// Where later sessions went on.
-    pub resumed: Vec<Resumed>,
-}
-
-/// Reads the journal of a results folder. A torn last line — the machine went down while it was
-/// written — is dropped; a broken line elsewhere is an error with its number.
-pub fn read(folder: &Path) -> Result<Contents> {
-    let path = folder.join(FILE_NAME);
-    let text = fs::read_to_string(&path).with_context(|| {
-        format!("read {}; is this a results folder of `cargo xtask matrix`?", path.display())
-    })?;
-    let mut header = None;
-    let (mut trials, mut resumed) = (Vec::new(), Vec::new());
-    check_version(&path, text.lines().next().unwrap_or_default())?;
-    for (number, line) in text.split_inclusive('\n').enumerate() {
-        let parsed: Line = match serde_json::from_str(line) {
-            Ok(parsed) => parsed,
-            Err(_) if !line.ends_with('\n') => break,
-            Err(error) => bail!("{}:{}: {error}", path.display(), number + 1),
-        };
-        match parsed {
-            Line::Header(first) if number == 0 => header = Some(*first),
-            Line::Trial(trial) => trials.push(*trial),
-            Line::Resumed(later) => resumed.push(later),
-            Line::Header(_) => bail!("{}:{}: a second header", path.display(), number + 1),
-        }
-    }
-    let Some(header) = header else { bail!("{} has no header line", path.display()) };
-    Ok(Contents { header, trials, resumed })
-}
-
-/// Refuses the journal of another version before its lines are read: their keys may mean something else.
-fn check_version(path: &Path, first: &str) -> Result<()> {
-    let version = serde_json::from_str(first).ok().and_then(|first: Value| first.get("schema")?.as_u64());
-    match version {
-        Some(version) if version != u64::from(SCHEMA_VERSION) => bail!(
-            "{} has journal version {version}, this program reads {SCHEMA_VERSION}; make its report with the \
-             version of iomatrix that wrote it (the header says which), or measure again",
-            path.display()
-        ),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fake::{header, trial};
-
-    #[test]
-    fn a_torn_last_line_is_dropped_and_a_broken_one_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut journal = Journal::create(folder.path(), header()).unwrap();
-        journal.trial(trial(0)).unwrap();
-        journal.trial(trial(1)).unwrap();
-        let path = folder.path().join(FILE_NAME);
-        let whole = fs::read_to_string(&path).unwrap();
-        assert!(whole.contains("\"timed-out\""));
-        assert_eq!(read(folder.path()).unwrap().trials, [trial(0), trial(1)]);
-
-        fs::write(&path, &whole[..whole.len() - 20]).unwrap();
-        assert_eq!(read(folder.path()).unwrap().trials, [trial(0)]);
-
-        fs::write(&path, whole.replacen("\"line\":\"trial\"", "\"line\":\"tiral\"", 1)).unwrap();
-        let error = read(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("journal.jsonl:2"), "{error}");
-    }
-
-    #[test]
-    fn a_later_session_goes_on_behind_the_last_whole_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut journal = Journal::create(folder.path(), header()).unwrap();
-        journal.trial(trial(0)).unwrap();
-        let error = Journal::reopen(folder.path()).err().unwrap().to_string();
-        assert!(error.contains("another `cargo xtask matrix`"), "{error}");
-        drop(journal);
-
-        let path = folder.path().join(FILE_NAME);
-        let torn = fs::read_to_string(&path).unwrap() + "{\"line\":\"tri";
-        fs::write(&path, torn).unwrap();
-        let mut journal = Journal::reopen(folder.path()).unwrap();
-        let resumed = Resumed { started_wall_ns: 9, sequence: 1, boot_id: Some("b".into()) };
-        journal.resumed(resumed.clone()).unwrap();
-        journal.trial(trial(1)).unwrap();
-        let contents = read(folder.path()).unwrap();
-        assert_eq!((contents.trials, contents.resumed), (vec![trial(0), trial(1)], vec![resumed]));
-    }
-
-    #[test]
-    fn a_second_journal_never_replaces_the_first() {
-        let folder = tempfile::tempdir().unwrap();
-        Journal::create(folder.path(), header()).unwrap();
-        assert!(Journal::create(folder.path(), header()).is_err());
-    }
-
-    #[test]
-    fn a_journal_of_another_version_is_refused_before_its_lines_are_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE_NAME);
-        fs::write(&path, "{\"line\":\"header\",\"schema\":1,\"cells\":[\"disk/native/none\"]}\n").unwrap();
-        let error = read(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("journal version 1, this program reads 2"), "{error}");
-    }
-}
+mod tests;

@@ -1,10 +1,13 @@
 //! Results: a folder for each matrix with the plan as run and the journal of its trials.
 
+pub mod facts;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 pub mod folder;
 pub mod journal;
 pub mod outcome;
+mod reading;
 mod remaining;
+pub mod replace;
 
-pub use remaining::{is_final, remaining};
+pub use remaining::{Retry, finished, remaining};
