@@ -79,7 +79,11 @@ impl Domain for FakeDomain {
                 }));
             }
             Behaviour::Mute => {}
-            _ => events.push_back(Event::Record(json!({"record": "ready"}))),
+            _ => {
+                let host = json!({"host": self.name});
+                events.push_back(Event::Record(json!({"record": "start", "host": host})));
+                events.push_back(Event::Record(json!({"record": "ready"})));
+            }
         }
         script.alive += 1;
         drop(script);

@@ -44,9 +44,14 @@ pub struct MatrixArgs {
     #[arg(long, value_name = "LAB")]
     pub lab: Option<String>,
 
-    /// Go on with an interrupted matrix in its results folder: what is finished stays, the rest follows
+    /// Go on with an interrupted matrix in its results folder: what is finished stays, the rest follows. One that
+    /// was ended before it had a journal begins again
     #[arg(long, value_name = "DIR", conflicts_with_all = ["plan", "quick", "only", "skip", "repetitions", "seed", "results"])]
     pub resume: Option<PathBuf>,
+
+    /// With --resume: try the trials again that failed, too
+    #[arg(long, requires = "resume")]
+    pub retry_failed: bool,
 
     /// Only cells whose name matches, such as `disk/virtual/*`; may be repeated
     #[arg(long, value_name = "GLOB")]

@@ -1,7 +1,6 @@
 //! `cargo xtask matrix`: from the plan to the report.
 
 use std::{
-    fs,
     io::{self, Write},
     path::Path,
     sync::Arc,
@@ -19,8 +18,10 @@ use plan::schedule::{self, Slot};
 use plan::{Cell, Overrides, Plan};
 use platform::{Kind, Platform, Registry};
 use results::{
+    Retry,
+    facts::Seen,
     journal::{self, Contents, Header, Journal, Resumed, Trial},
-    outcome::{Counts, Effect},
+    outcome::{Counts, Effect, Outcome},
 };
 use tools::Binaries;
 
@@ -31,23 +32,26 @@ struct Work {
     order: Vec<Slot>,
     /// What an earlier session left, where this one goes on with it.
     earlier: Option<Contents>,
+    /// What is tried again of that.
+    retry: Retry,
 }
 
 impl Work {
-    fn new(plan: Plan, earlier: Option<Contents>) -> Result<Self> {
+    fn new(plan: Plan, earlier: Option<Contents>, retry: Retry) -> Result<Self> {
         let cells = plan::expand(&plan)?;
         let mut order = schedule::order(cells.len(), plan.repetitions, plan.seed);
         if let Some(earlier) = &earlier {
-            order = results::remaining(&order, &cells, &earlier.trials);
+            order = results::remaining(&order, &cells, &earlier.trials, retry);
         }
-        Ok(Self { plan, cells, order, earlier })
+        Ok(Self { plan, cells, order, earlier, retry })
     }
 
     /// From the command line: the plan with what overrides it, or an interrupted matrix.
     fn from_args(args: &MatrixArgs, registry: &Registry, lab: Option<&dyn platform::Lab>) -> Result<Self> {
         if let Some(folder) = &args.resume {
-            let (plan, earlier) = resume::pick_up(folder)?;
-            return Self::new(plan, Some(earlier));
+            let (plan, earlier) = resume::pick_up(folder, registry)?;
+            let retry = if args.retry_failed { Retry::Failed } else { Retry::Nothing };
+            return Self::new(plan, earlier, retry);
         }
         let overrides = Overrides {
             only: args.only.clone(),
@@ -58,7 +62,7 @@ impl Work {
         let plan = registry
             .load(&args.plan_path(lab), &overrides)
             .map_err(|error| meter::Error::bad_arguments(format!("{error:#}")))?;
-        Self::new(plan, None)
+        Self::new(plan, None, Retry::Nothing)
     }
 
     /// How long the probes of earlier sessions took.
@@ -73,8 +77,13 @@ impl Work {
 
     /// The trials that earlier sessions brought to an end.
     fn finished(&self) -> Counts {
-        let trials = self.earlier.iter().flat_map(|earlier| &earlier.trials);
-        trials.filter(|trial| results::is_final(trial)).map(|trial| trial.outcome).collect()
+        let earlier = self.earlier.as_ref();
+        earlier.map(|earlier| results::finished(&earlier.trials, self.retry)).unwrap_or_default()
+    }
+
+    /// The facts of domains that the journal has.
+    fn seen(&self) -> Seen {
+        self.earlier.as_ref().map(Seen::of).unwrap_or_default()
     }
 }
 
@@ -87,9 +96,12 @@ pub fn run(args: &MatrixArgs, registry: &Registry) -> Result<u8> {
         return Ok(0);
     }
     if let (Some(folder), []) = (&args.resume, &*work.order) {
-        print_status(format_args!("note: every trial of {} is finished", folder.display()));
+        let finished = work.finished();
+        let failed = finished.of(Outcome::Failed);
+        let again = if failed > 0 { "; to try what failed again: --retry-failed" } else { "" };
+        print_status(format_args!("note: every trial of {} is finished{again}", folder.display()));
         report_again(folder)?;
-        return Ok(exit_code(work.finished(), false));
+        return Ok(exit_code(finished, false));
     }
     let binaries = args.binaries.as_deref().map_or_else(tools::build, Binaries::find)?;
     let kind = registry.of(&work.plan)?;
@@ -101,9 +113,12 @@ pub fn run(args: &MatrixArgs, registry: &Registry) -> Result<u8> {
         Some(folder) => folder.canonicalize().with_context(|| format!("find {}", folder.display()))?,
         None => results::folder::create(&args.results, &work.plan.name)?,
     };
+    let is_new = args.resume.is_none();
     let context = RunContext { binaries: Arc::new(binaries), stop: control.stop() };
     let executed = execute_in(&folder, &work, kind, &context);
-    let executed = executed.inspect_err(|_| results::folder::remove_if_unused(&folder));
+    if is_new && executed.is_err() {
+        results::folder::remove_if_unused(&folder);
+    }
     if executed.as_ref().is_err_and(anyhow::Error::is::<Stopped>) {
         print_status(format_args!("stopped before the first trial"));
         return Ok(EXIT_STOPPED);
@@ -112,9 +127,13 @@ pub fn run(args: &MatrixArgs, registry: &Registry) -> Result<u8> {
     let stopped = control.stop().is_raised();
     let measured = tally != Counts::default() || work.earlier.is_some();
     if measured {
-        results::folder::point_latest(&folder)?;
-        report_again(&folder)?;
-    } else {
+        let reported = report_again(&folder);
+        // Without the link the result is whole, and this is how to find it.
+        if let Err(error) = results::folder::point_latest(&folder) {
+            print_status(format_args!("note: {error:#}; the result is in {}", folder.display()));
+        }
+        reported?;
+    } else if is_new {
         results::folder::remove_unmeasured(&folder);
     }
     let in_lab = lab.map(|lab| format!(" --lab {}", lab.name())).unwrap_or_default();
@@ -175,32 +194,32 @@ fn execute_in(
     context: &RunContext,
 ) -> Result<(Counts, Option<String>)> {
     // Before anything in the folder is touched: nobody else may be at work in it.
-    let reopened = work.earlier.as_ref().map(|_| Journal::reopen(folder)).transpose()?;
+    let reopened = work.earlier.as_ref().map(|earlier| Journal::reopen(folder, earlier)).transpose()?;
+    let text = toml::to_string(&work.plan).context("write the resolved plan")?;
+    if reopened.is_none() {
+        // Before the platform makes anything: whatever ends this, the matrix can begin again from it.
+        results::folder::store_plan(folder, &text)?;
+    }
     let mut platform = kind.prepare(&work.plan, context, folder)?;
-    let header = header(work, &*platform, &context.binaries)?;
+    let mut header = header(work, &*platform, &context.binaries)?;
     for note in &header.notes {
         print_status(format_args!("note: {note}"));
     }
     let (mut journal, sequence) = match (reopened, &work.earlier) {
         (Some(journal), Some(earlier)) => go_on(journal, earlier, &header)?,
-        _ => (begin(folder, &work.plan, header)?, 0),
+        _ => {
+            header.plan_sha256 = tools::sha256(text.as_bytes());
+            (Journal::begin(folder, header)?, 0)
+        }
     };
     let mut progress = Progress::new(work.order.len() as u64);
     let expected = work.expected();
-    let lab = Lab { plan: &work.plan, platform: &mut *platform, stop: context.stop.clone(), expected };
+    let stop = context.stop.clone();
+    let lab = Lab { plan: &work.plan, platform: &mut *platform, stop, expected, seen: work.seen().into() };
     let start = Start { sequence, tally: work.finished() };
     let tally = execute(lab, &work.cells, &work.order, start, &mut journal, &mut progress)?;
     progress.finish();
     Ok((tally, platform.lost().map(str::to_owned)))
-}
-
-/// Stores the resolved plan, and begins the journal.
-fn begin(folder: &Path, plan: &Plan, mut header: Header) -> Result<Journal> {
-    let text = toml::to_string(plan).context("write the resolved plan")?;
-    fs::write(folder.join("plan.toml"), &text)
-        .with_context(|| format!("write {}/plan.toml", folder.display()))?;
-    header.plan_sha256 = tools::sha256(text.as_bytes());
-    Journal::create(folder, header)
 }
 
 /// Goes on in the journal of an earlier session, with the trial of the number given.
@@ -264,6 +283,9 @@ pub fn execute(
             let again = !trial.outcome.is_final(attempt);
             report_trouble(&trial, progress);
             let outcome = trial.outcome;
+            for facts in lab.seen.get_mut().take_new() {
+                journal.facts(facts)?;
+            }
             journal.trial(trial)?;
             if !again {
                 tally.add(outcome);

@@ -1,25 +1,40 @@
 //! `cargo xtask matrix --resume DIR`: what an interrupted matrix has left to do, and whether this is still
 //! the machine on which it began.
 
-use std::{fs, path::Path};
+use std::{fs, io::ErrorKind, path::Path};
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use plan::{Cell, Overrides, Plan};
+use platform::Registry;
+use results::{
+    facts,
+    folder::PLAN,
+    journal::{self, Contents, Header},
+};
 
-use plan::{Cell, Plan};
-use results::journal::{self, Contents, Header};
-
-/// Facts of the machine that may change from one start to the next without making it another machine.
-const MOVING_FACTS: [&str; 2] = ["clock_read_ns", "memory_bytes"];
-
-/// Plan and journal of an interrupted matrix.
+/// Plan and journal of an interrupted matrix; no journal where it was ended before it had one, which needs nothing
+/// but the plan to begin again.
 ///
 /// # Errors
-/// When `folder` has none, and when its plan was changed since: its trials would not be of one matrix.
-pub fn pick_up(folder: &Path) -> Result<(Plan, Contents)> {
-    let contents = journal::read(folder)?;
-    let path = folder.join("plan.toml");
-    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+/// When `folder` has no plan, and when it was changed after the journal began: its trials would not be of one matrix.
+pub fn pick_up(folder: &Path, registry: &Registry) -> Result<(Plan, Option<Contents>)> {
+    let contents = journal::read_if_begun(folder)?;
+    let path = folder.join(PLAN);
+    let text = match (fs::read_to_string(&path), &contents) {
+        (Err(error), None) if error.kind() == ErrorKind::NotFound => {
+            return Err(refusal(format!(
+                "{} has neither {PLAN} nor a journal: no matrix began in it; begin one with --plan",
+                folder.display()
+            )));
+        }
+        (text, _) => text.with_context(|| format!("read {}", path.display()))?,
+    };
+    let Some(contents) = contents else {
+        // No digest tells whether it was changed: it is checked as any plan is.
+        let plan =
+            registry.load(&path, &Overrides::default()).map_err(|error| refusal(format!("{error:#}")))?;
+        return Ok((plan, None));
+    };
     if tools::sha256(text.as_bytes()) != contents.header.plan_sha256 {
         return Err(refusal(format!(
             "{} was changed after the matrix began; begin a new one with --plan",
@@ -27,7 +42,7 @@ pub fn pick_up(folder: &Path) -> Result<(Plan, Contents)> {
         )));
     }
     let plan = toml::from_str(&text).with_context(|| format!("read the plan {}", path.display()))?;
-    Ok((plan, contents))
+    Ok((plan, Some(contents)))
 }
 
 /// Refuses to go on where machine, tools or cells are not those of the beginning.
@@ -56,10 +71,8 @@ fn differences(began: &Header, now: &Header) -> Vec<String> {
     };
     compare("iomatrix", &began.version, &now.version);
     compare("platform", &began.platform, &now.platform);
-    let facts = |header: &Header| header.host.as_object().cloned().unwrap_or_default();
-    let (before, after) = (facts(began), facts(now));
-    for name in before.keys().filter(|name| !MOVING_FACTS.contains(&name.as_str())) {
-        compare(name, &shown(before.get(name)), &shown(after.get(name)));
+    for (name, before, after) in facts::differences(&began.host, &now.host) {
+        compare(&name, &before, &after);
     }
     for (domain, cpus) in &began.domain_cpus {
         let cpus_now = now.domain_cpus.get(domain).map_or("none", String::as_str);
@@ -72,14 +85,6 @@ fn differences(began: &Header, now: &Header) -> Vec<String> {
     let cells = |header: &Header| header.cells.iter().map(Cell::name).collect::<Vec<_>>().join(" ");
     compare("cells", &cells(began), &cells(now));
     different
-}
-
-fn shown(fact: Option<&Value>) -> String {
-    match fact {
-        None | Some(Value::Null) => "unknown".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
 }
 
 /// Enough of a digest to tell two apart.
@@ -120,9 +125,39 @@ mod tests {
     #[test]
     fn a_changed_plan_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        journal::Journal::create(folder.path(), header()).unwrap();
+        journal::Journal::begin(folder.path(), header()).unwrap();
         fs::write(folder.path().join("plan.toml"), "name = \"other\"\n").unwrap();
-        let error = pick_up(folder.path()).unwrap_err().to_string();
+        let error = pick_up(folder.path(), &platform::built_in()).unwrap_err().to_string();
         assert!(error.contains("was changed"), "{error}");
+    }
+
+    #[test]
+    fn without_a_journal_the_plan_is_enough_and_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = platform::built_in();
+        let error = pick_up(folder.path(), &registry).unwrap_err().to_string();
+        assert!(error.contains("no matrix began in it"), "{error}");
+
+        let overrides =
+            Overrides { repetitions: Some(7), only: vec!["disk/*".into()], ..Overrides::default() };
+        for shipped in ["quick.toml", "ipsj-2010.toml", "aa.toml"] {
+            let plan = registry.load(&plan::plans_folder().join(shipped), &overrides).unwrap();
+            let text = toml::to_string(&plan).unwrap();
+            results::folder::store_plan(folder.path(), &text).unwrap();
+            let (again, earlier) = pick_up(folder.path(), &registry).unwrap();
+            assert!(earlier.is_none());
+            assert_eq!(toml::to_string(&again).unwrap(), text);
+        }
+        // A header that is torn is none.
+        fs::write(folder.path().join(journal::FILE_NAME), "{\"line\":\"head").unwrap();
+        let (plan, earlier) = pick_up(folder.path(), &registry).unwrap();
+        assert!(earlier.is_none() && plan.repetitions == 7);
+
+        let path = folder.path().join(PLAN);
+        let wrong = fs::read_to_string(&path).unwrap().replace("tool = \"diskprobe\"", "tool = \"fio\"");
+        fs::write(&path, wrong).unwrap();
+        let error = pick_up(folder.path(), &registry).unwrap_err();
+        assert!(error.to_string().contains("fio"), "{error}");
+        assert_eq!(error.downcast_ref::<meter::Error>().unwrap().kind().exit_code(), 2);
     }
 }

@@ -157,6 +157,45 @@ fn run(args: &[&str]) -> Result<u8> {
 }
 
 #[test]
+fn a_folder_without_a_journal_begins_again_and_what_failed_is_tried_again() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let overrides = plan::Overrides { only: vec!["disk/*/none".into()], ..plan::Overrides::default() };
+    let plan = Registry::new(vec![Box::new(Loopback)]).load(&plan(folder.path()), &overrides).unwrap();
+    // As after SIGKILL while the platform was prepared, where `latest` is somebody's own folder.
+    let results = folder.path().join("results/killed");
+    results::folder::store_plan(&results, &toml::to_string(&plan).unwrap()).unwrap();
+    let latest = folder.path().join("results/latest");
+    fs::create_dir(&latest).unwrap();
+    fs::write(latest.join("own"), "").unwrap();
+    let binaries = tools::build().unwrap().folder;
+    let resume = |more: &[&str]| {
+        let args =
+            ["matrix", "--resume", results.to_str().unwrap(), "--binaries", binaries.to_str().unwrap()];
+        run(&[&args, more].concat()).unwrap()
+    };
+    assert_eq!(resume(&[]), 0);
+    assert!(results.join("report/index.html").exists() && latest.join("own").exists());
+    let read = || results::journal::read(&results).unwrap();
+    let trials = read().trials;
+    assert_eq!(trials.len(), 4);
+    let mut domains: Vec<_> = read().facts.into_iter().map(|facts| facts.domain).collect();
+    domains.sort_unstable();
+    assert_eq!(domains, ["b", "dom0", "native"]);
+
+    let journal = results.join("journal.jsonl");
+    let failed = fs::read_to_string(&journal).unwrap().replacen("\"completed\"", "\"failed\"", 1);
+    fs::write(&journal, &failed).unwrap();
+    assert_eq!(resume(&[]), 4);
+    assert_eq!(fs::read_to_string(&journal).unwrap(), failed);
+    assert_eq!(resume(&["--retry-failed"]), 0);
+    let trials = read().trials;
+    assert_eq!((trials.len(), &trials[4].cell, trials[4].attempt), (5, &trials[0].cell, 1));
+    assert_eq!(trials[4].outcome, results::outcome::Outcome::Completed);
+    // Nothing of that is told a second time, and nothing is left to do.
+    assert_eq!((read().facts.len(), resume(&["--retry-failed"])), (3, 0));
+}
+
+#[test]
 fn the_whole_matrix_runs_on_a_platform_that_nothing_else_knows() {
     // Where O_DIRECT works, which a temporary file system may refuse.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

@@ -6,7 +6,11 @@ use anyhow::{Context, Result};
 
 use super::number::utc;
 use plan::{Cell, MetricSpec, Plan, ProbeSpec};
-use results::journal::{self, Header, Resumed, Trial};
+use results::{
+    facts,
+    journal::{self, Contents, Facts, Header, Resumed, Trial},
+};
+use serde_json::Value;
 use stats::series::Run;
 
 /// A results folder as read.
@@ -23,6 +27,8 @@ pub struct Input {
     by_cell: BTreeMap<Cell, Vec<usize>>,
     /// The header's notes, and what reading the folder adds to them.
     pub notes: Vec<String>,
+    /// Facts of each domain that tools ran in, as they were first.
+    pub facts: BTreeMap<String, Value>,
 }
 
 impl Input {
@@ -45,13 +51,20 @@ impl Input {
                 "plan.toml was changed after the matrix ran: names, units and costs may not fit.".into(),
             );
         }
+        notes.extend(contents.notes.iter().cloned());
         notes.extend(contents.resumed.iter().map(later_session));
+        let mut facts = BTreeMap::new();
+        for Facts { domain, host } in &contents.facts {
+            notes.extend(facts.get(domain).and_then(|first| changed_facts(domain, first, host)));
+            facts.entry(domain.clone()).or_insert_with(|| host.clone());
+        }
         let boots = boots(&contents.header, &contents.resumed);
         let mut by_cell: BTreeMap<Cell, Vec<usize>> = BTreeMap::new();
         for (place, trial) in contents.trials.iter().enumerate() {
             by_cell.entry(trial.cell.clone()).or_default().push(place);
         }
-        let input = Self { plan, header: contents.header, trials: contents.trials, boots, by_cell, notes };
+        let Contents { header, trials, .. } = contents;
+        let input = Self { plan, header, trials, boots, by_cell, notes, facts };
         for cell in input.cells() {
             let probe = input.plan.probes.get(&cell.probe);
             let spec = probe.with_context(|| {
@@ -175,6 +188,15 @@ fn boots(header: &Header, resumed: &[Resumed]) -> Vec<(u64, u32)> {
             (sequence, now as u32)
         })
         .collect()
+}
+
+/// What a reader must know of a domain that was not the same machine all the time, if so.
+fn changed_facts(domain: &str, first: &Value, later: &Value) -> Option<String> {
+    let changes = facts::differences(first, later);
+    let changes: Vec<_> =
+        changes.iter().map(|(name, before, after)| format!("{name}: {before} -> {after}")).collect();
+    let changes = changes.join("; ");
+    (!changes.is_empty()).then(|| format!("The machine of {domain} changed during the matrix: {changes}."))
 }
 
 /// What a reader must know of a session that went on with an interrupted matrix.

@@ -17,12 +17,12 @@ mod terminal;
 mod tests;
 mod view;
 mod warnings;
-mod write;
 
 use std::path::Path;
 
 use anyhow::Result;
 use input::Input;
+use results::replace;
 use summary::Summary;
 
 /// A report that was made.
@@ -48,12 +48,12 @@ pub fn make(folder: &Path) -> Result<Report> {
         })
         .collect();
     for figure in probes.iter().flat_map(|(_, figures)| figures) {
-        write::put(folder, &format!("report/figures/{}.svg", figure.name), &figure.file())?;
+        replace::file(folder, &format!("report/figures/{}.svg", figure.name), &figure.file())?;
     }
-    write::put(folder, "report/index.html", &html::page(&input, &summary, &probes))?;
-    write::put(folder, "report/summary.md", &markdown::page(&input, &summary))?;
-    write::put(folder, "runs.csv", &csv::runs(&input))?;
-    write::put(folder, "summary.json", &(serde_json::to_string_pretty(&summary)? + "\n"))?;
+    replace::file(folder, "report/index.html", &html::page(&input, &summary, &probes))?;
+    replace::file(folder, "report/summary.md", &markdown::page(&input, &summary))?;
+    replace::file(folder, "runs.csv", &csv::runs(&input))?;
+    replace::file(folder, "summary.json", &(serde_json::to_string_pretty(&summary)? + "\n"))?;
     drop(probes);
     Ok(Report { input, summary })
 }

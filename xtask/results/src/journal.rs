@@ -173,21 +173,6 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Starts a journal in `folder` with its header.
-    pub fn create(folder: &Path, header: Header) -> Result<Self> {
-        let path = folder.join(FILE_NAME);
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(&path)
-            .with_context(|| format!("create {}", path.display()))?;
-        let mut journal = Self { path, file };
-        journal.lock()?;
-        journal.append(&Line::Header(Box::new(header)))?;
-        sync_folder(folder).with_context(|| format!("write {}", folder.display()))?;
-        Ok(journal)
-    }
-
     /// Opens the journal that was read as `contents`. What is torn at its end is cut off, and a last line
     /// without its end gets it.
     ///
@@ -215,19 +200,19 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Begins the journal of a folder anew whose own, if any, has no whole header.
+    /// Begins the journal of `folder` with its header. What is there of an earlier one has no whole header.
     ///
     /// # Errors
-    /// When it can't be written, while another process writes to it, and when it has a header.
-    pub fn begin_again(folder: &Path, header: Header) -> Result<Self> {
+    /// When it can't be written, while another process writes to it, and when it has a whole header.
+    pub fn begin(folder: &Path, header: Header) -> Result<Self> {
         let path = folder.join(FILE_NAME);
-        let failed = || format!("begin {} again", path.display());
+        let failed = || format!("begin {}", path.display());
         let file = OpenOptions::new().append(true).create(true).open(&path).with_context(failed)?;
         let mut journal = Self { path: path.clone(), file };
         journal.lock()?;
         ensure!(
             read_if_begun(folder)?.is_none(),
-            "another `cargo xtask matrix` began {} meanwhile: start this again",
+            "{} is of a matrix that began meanwhile or before: go on with it by --resume",
             path.display()
         );
         journal.file.set_len(0).with_context(failed)?;

@@ -33,7 +33,7 @@ pub(super) fn start<'a>(
         let place = site.platform.domain(&domain).map_err(&failed)?;
         let mut process = place.start(&command).map_err(&failed)?;
         let describe = format!("`{command}` in `{domain}`");
-        wait_until_ready(site, &mut *process, stage, &describe)?;
+        wait_until_ready(site, &mut *process, &domain, stage, &describe)?;
         if part.proof.is_empty() {
             // Nobody needs its samples.
             process.say("quiet").map_err(&failed)?;
@@ -44,10 +44,11 @@ pub(super) fn start<'a>(
     Ok(running)
 }
 
-/// Waits for a tool's `ready`.
+/// Waits for the `ready` of a tool in `domain`; before it comes what it tells of the place.
 pub(super) fn wait_until_ready(
     site: &Site<'_>,
     process: &mut dyn Process,
+    domain: &str,
     stage: &'static str,
     describe: &str,
 ) -> Result<(), Unfinished> {
@@ -55,6 +56,9 @@ pub(super) fn wait_until_ready(
     loop {
         match next(site, process, deadline)? {
             Event::Record(record) if domain::kind(&record) == "ready" => return Ok(()),
+            Event::Record(record) if domain::kind(&record) == "start" => {
+                site.seen.borrow_mut().see(domain, &record["host"]);
+            }
             Event::Record(_) => {}
             Event::Ended(exit) => return Err(Broken::failed(stage, format!("{describe}: {exit}")).into()),
             Event::Silent => {

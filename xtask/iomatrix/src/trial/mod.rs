@@ -10,6 +10,7 @@ mod probe;
 mod tests;
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
@@ -23,6 +24,7 @@ use domain::ToolCommand;
 use plan::{AttachmentSpec, Cell, PartSpec, Plan, substitute};
 use platform::{Observed, Platform};
 use results::{
+    facts::Seen,
     journal::{Proof, Trial},
     outcome::Outcome,
 };
@@ -76,6 +78,8 @@ pub struct Lab<'a> {
     pub stop: Stop,
     /// How long probes have taken so far.
     pub expected: Expected,
+    /// What the tools have told of the places where they ran.
+    pub seen: RefCell<Seen>,
 }
 
 /// Where a trial stands in the order.
@@ -149,7 +153,8 @@ impl Lab<'_> {
         laps.end("attach", trial);
         // From here: a guest that had to be made again first has not used up the trial's time.
         let deadline = domain::after(plan.trial_timeout_s);
-        let site = Site { plan, attachment, words, platform: &*self.platform, stop: &self.stop, deadline };
+        let (platform, stop, seen) = (&*self.platform, &self.stop, &self.seen);
+        let site = Site { plan, attachment, words, platform, stop, deadline, seen };
         let loads = load::start(&site, &plan.loads[&cell.load].parts, "load")?;
         let others = load::start(&site, &probe.with, "probe")?;
         laps.end("load", trial);
@@ -212,6 +217,7 @@ struct Site<'a> {
     platform: &'a dyn Platform,
     stop: &'a Stop,
     deadline: Instant,
+    seen: &'a RefCell<Seen>,
 }
 
 impl Site<'_> {

@@ -30,7 +30,7 @@ pub(super) fn run(
     let mut process =
         site.platform.domain(domain).and_then(|place| place.start(&command)).map_err(&failed)?;
     let describe = format!("`{command}` in `{domain}`");
-    wait_until_ready(site, &mut *process, STAGE, &describe)?;
+    wait_until_ready(site, &mut *process, domain, STAGE, &describe)?;
     // Between `go` and the summary nothing comes from it: a sample over SSH would be part of the load.
     process.say("quiet").map_err(&failed)?;
     laps.end("start", trial);

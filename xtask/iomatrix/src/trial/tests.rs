@@ -56,7 +56,7 @@ fn trial_after(plan: &Plan, platform: &mut FakePlatform, cell: &str, before_s: f
     let cell = cells.iter().find(|candidate| candidate.name() == cell).unwrap();
     let mut expected = Expected::default();
     expected.learn(cell, before_s);
-    let mut lab = Lab { plan, platform, stop: Stop::new(), expected };
+    let mut lab = Lab { plan, platform, stop: Stop::new(), expected, seen: RefCell::default() };
     lab.execute(cell, Place { sequence: 0, repetition: 0, attempt: 0 }).unwrap()
 }
 
@@ -246,10 +246,10 @@ fn a_lost_host_ends_the_matrix_and_the_trial_that_found_it_so_is_none() {
     assert_eq!((ended(tally), trials.len()), ((5, 0, 0), 5));
 }
 
-fn journal_in(folder: &std::path::Path) -> Journal {
+fn journal_in(folder: &std::path::Path, cells: &[Cell]) -> Journal {
     let header = json!({"schema": journal::SCHEMA_VERSION, "version": "0", "plan_sha256": "", "seed": 1, "started_wall_ns": 0,
-        "platform": "fake", "host": {}, "domain_cpus": {}, "notes": [], "tools_sha256": {}, "cells": [], "trials": 0});
-    Journal::create(folder, serde_json::from_value::<Header>(header).unwrap()).unwrap()
+        "platform": "fake", "host": {}, "domain_cpus": {}, "notes": [], "tools_sha256": {}, "cells": cells, "trials": 0});
+    Journal::begin(folder, serde_json::from_value::<Header>(header).unwrap()).unwrap()
 }
 
 /// How many completed, were skipped, and spoil the matrix.
@@ -261,11 +261,17 @@ fn execute_all(plan: &Plan, platform: &mut FakePlatform, stop: Stop) -> (Counts,
     let folder = tempfile::tempdir().unwrap();
     let cells = plan::expand(plan).unwrap();
     let order = schedule::order(cells.len(), plan.repetitions, plan.seed);
-    let mut journal = journal_in(folder.path());
-    let lab = Lab { plan, platform, stop, expected: Expected::default() };
+    let mut journal = journal_in(folder.path(), &cells);
+    let lab = Lab { plan, platform, stop, expected: Expected::default(), seen: RefCell::default() };
     let tally = matrix::execute(lab, &cells, &order, Start::default(), &mut journal, &mut Progress::hidden())
         .unwrap();
-    (tally, journal::read(folder.path()).unwrap().trials)
+    let contents = journal::read(folder.path()).unwrap();
+    let domains: BTreeSet<&str> = contents.facts.iter().map(|facts| facts.domain.as_str()).collect();
+    assert_eq!(domains.len(), contents.facts.len(), "facts that did not change are told once");
+    let measured = |trial: &Trial| plan.attachments[&trial.cell.attachment].measured.get_ref().as_str();
+    let completed = contents.trials.iter().filter(|trial| trial.outcome.counts());
+    assert!(completed.map(measured).all(|domain| domains.contains(domain)), "{domains:?}");
+    (tally, contents.trials)
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Where the numbers come from: order, plan, machine and binaries.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -124,12 +126,6 @@ fn words(args: &[toml::Spanned<String>]) -> String {
 /// Facts of the machine, CPUs of the domains, binaries.
 pub fn machine(input: &Input) -> Markup {
     let header = &input.header;
-    let facts: Vec<Vec<String>> = match &header.host {
-        Value::Object(facts) => {
-            facts.iter().map(|(key, value)| vec![key.replace('_', " "), fact(key, value)]).collect()
-        }
-        other => vec![vec!["host".into(), fact("host", other)]],
-    };
     let cpus = header.domain_cpus.iter().map(|(domain, cpus)| {
         let spec = input.plan.domains.get(domain);
         let asked = spec.map_or(NONE.into(), |spec| spec.cpus.clone());
@@ -144,11 +140,38 @@ pub fn machine(input: &Input) -> Markup {
     html! {
         section #machine {
             h2 { "Machine and binaries" }
-            (table(&data("The machine.", &["Fact", "Value"], facts)))
+            @if let Some(domains) = domains(input) { (table(&domains)) }
+            (table(&coordinator(input)))
             (table(&cpus))
             (table(&digests))
         }
     }
+}
+
+/// Facts of the domains that were measured, as the probes gave them; nothing where the journal has none.
+fn domains(input: &Input) -> Option<Table> {
+    let measured = input.cells().filter_map(|cell| input.plan.attachments.get(&cell.attachment));
+    let measured: BTreeSet<&String> = measured.map(|spec| spec.measured.get_ref()).collect();
+    let known: Vec<_> =
+        measured.into_iter().filter_map(|name| Some((name, input.facts.get(name)?))).collect();
+    let first = known.first()?.1.as_object()?;
+    let rows = first.keys().map(|key| {
+        let values = known.iter().map(|(_, facts)| fact(key, facts.get(key).unwrap_or(&Value::Null)));
+        [key.replace('_', " ")].into_iter().chain(values).collect()
+    });
+    let head: Vec<&str> = ["Fact"].into_iter().chain(known.iter().map(|(name, _)| name.as_str())).collect();
+    Some(data("The measured domains, as the tools in them see them.", &head, rows.collect()))
+}
+
+/// Facts of the machine that ran the matrix.
+fn coordinator(input: &Input) -> Table {
+    let facts: Vec<Vec<String>> = match &input.header.host {
+        Value::Object(facts) => {
+            facts.iter().map(|(key, value)| vec![key.replace('_', " "), fact(key, value)]).collect()
+        }
+        other => vec![vec!["host".into(), fact("host", other)]],
+    };
+    data("The machine that ran the matrix.", &["Fact", "Value"], facts)
 }
 
 /// One fact; sizes in bytes get their unit, what the machine hides a dash.

@@ -58,6 +58,37 @@ fn made_again_it_is_the_same_byte_for_byte() {
 }
 
 #[test]
+fn two_reports_at_once_are_whole_and_the_same() {
+    let (folder, _) = made(2);
+    let first = files(folder.path());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| drop(make(folder.path()).unwrap()));
+        }
+    });
+    assert_eq!(first, files(folder.path()));
+}
+
+#[test]
+fn the_machines_are_those_of_the_measured_domains() {
+    let folder = tempfile::tempdir().unwrap();
+    sample::write(folder.path(), &sample::plan(2));
+    make(folder.path()).unwrap();
+    let page = || fs::read_to_string(folder.path().join("report/index.html")).unwrap();
+    let before = page();
+    for part in ["host-of-native", "host-of-b", "The measured domains", "The machine that ran the matrix"] {
+        assert!(before.contains(part), "{part}");
+    }
+    assert!(!before.contains("changed during the matrix"));
+
+    let path = folder.path().join("journal.jsonl");
+    let later = r#"{"line":"facts","domain":"b","host":{"host":"host-of-b","kernel":"6.12"}}"#;
+    fs::write(&path, fs::read_to_string(&path).unwrap() + later + "\n").unwrap();
+    make(folder.path()).unwrap();
+    assert!(page().contains("The machine of b changed during the matrix: kernel: 6.11 -"), "no word of it");
+}
+
+#[test]
 fn known_effects_are_found_again() {
     let (_folder, report) = made(20);
     let flooded = &cell(&report.summary, "disk/virtual/udp@a").metrics["elapsed"];

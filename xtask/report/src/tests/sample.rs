@@ -9,7 +9,7 @@ use serde_json::json;
 use plan::schedule;
 use plan::{Cell, Overrides, Plan};
 use results::{
-    journal::{self, Header, Journal, Proof, Trial},
+    journal::{self, Facts, Header, Journal, Proof, Trial},
     outcome::Outcome,
 };
 
@@ -40,7 +40,11 @@ pub fn write(folder: &Path, plan: &Plan) {
     let cells = plan::expand(plan).unwrap();
     let header = header(plan, &cells, &text);
     let mut at_ns = header.started_wall_ns;
-    let mut journal = Journal::create(folder, header).unwrap();
+    let mut journal = Journal::begin(folder, header).unwrap();
+    for domain in ["native", "b"] {
+        let host = json!({"host": format!("host-of-{domain}"), "kernel": "6.11", "governor": null, "clock_read_ns": 21});
+        journal.facts(Facts { domain: domain.into(), host }).unwrap();
+    }
     let mut random = Random::new(42);
     let mut sequence = 0;
     for slot in schedule::order(cells.len(), plan.repetitions, plan.seed) {

@@ -24,7 +24,7 @@ fn real(sequence: u64) -> Trial {
 
 /// Writes a journal with every kind of line.
 fn write(folder: &Path) -> Vec<u8> {
-    let mut journal = Journal::create(folder, header()).unwrap();
+    let mut journal = Journal::begin(folder, header()).unwrap();
     journal.facts(Facts { domain: "b".into(), host: json!({"cpu_model": "µ-arch"}) }).unwrap();
     journal.trial(real(0)).unwrap();
     journal.resumed(Resumed { started_wall_ns: 9, sequence: 1, boot_id: None }).unwrap();
@@ -72,22 +72,22 @@ fn cut_at_every_byte_it_has_exactly_the_whole_lines_before_and_goes_on_there() {
 #[test]
 fn a_header_cut_at_every_byte_can_begin_again() {
     let folder = tempfile::tempdir().unwrap();
-    Journal::create(folder.path(), header()).unwrap();
+    Journal::begin(folder.path(), header()).unwrap();
     let path = folder.path().join(FILE_NAME);
     let bytes = fs::read(&path).unwrap();
     let last = bytes.len() - 2;
     for cut in [0, 1, 5, last / 2, last] {
         fs::write(&path, &bytes[..cut]).unwrap();
-        drop(Journal::begin_again(folder.path(), header()).unwrap());
+        drop(Journal::begin(folder.path(), header()).unwrap());
         assert_eq!(fs::read(&path).unwrap(), bytes);
     }
     // Space that was given to the file before its data were there.
     fs::write(&path, [0; 4096]).unwrap();
-    drop(Journal::begin_again(folder.path(), header()).unwrap());
-    let error = Journal::begin_again(folder.path(), header()).err().unwrap().to_string();
+    drop(Journal::begin(folder.path(), header()).unwrap());
+    let error = Journal::begin(folder.path(), header()).err().unwrap().to_string();
     assert!(error.contains("meanwhile"), "{error}");
     fs::write(&path, "my own file").unwrap();
-    let error = Journal::begin_again(folder.path(), header()).err().unwrap().to_string();
+    let error = Journal::begin(folder.path(), header()).err().unwrap().to_string();
     assert!(error.contains("is not a journal"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"my own file");
 }
@@ -147,7 +147,7 @@ fn each_trial_counts_once() {
 #[test]
 fn one_process_writes_at_a_time_and_none_on_top_of_what_it_has_not_read() {
     let folder = tempfile::tempdir().unwrap();
-    let mut journal = Journal::create(folder.path(), header()).unwrap();
+    let mut journal = Journal::begin(folder.path(), header()).unwrap();
     journal.trial(trial(0)).unwrap();
     let before = read(folder.path()).unwrap();
     let error = Journal::reopen(folder.path(), &before).err().unwrap().to_string();
@@ -168,7 +168,7 @@ fn one_process_writes_at_a_time_and_none_on_top_of_what_it_has_not_read() {
 #[test]
 fn what_could_not_be_read_again_is_not_written() {
     let folder = tempfile::tempdir().unwrap();
-    let mut journal = Journal::create(folder.path(), header()).unwrap();
+    let mut journal = Journal::begin(folder.path(), header()).unwrap();
     let error = journal.trial(Trial { wall_s: f64::NAN, ..trial(0) }).unwrap_err().to_string();
     assert!(error.contains("would not be readable"), "{error}");
     journal.trial(trial(1)).unwrap();
@@ -178,8 +178,8 @@ fn what_could_not_be_read_again_is_not_written() {
 #[test]
 fn a_second_journal_never_replaces_the_first() {
     let folder = tempfile::tempdir().unwrap();
-    Journal::create(folder.path(), header()).unwrap();
-    assert!(Journal::create(folder.path(), header()).is_err());
+    Journal::begin(folder.path(), header()).unwrap();
+    assert!(Journal::begin(folder.path(), header()).is_err());
 }
 
 #[test]
