@@ -102,6 +102,13 @@ fn signal(process: &std::process::Child, name: &str) {
     assert!(status.success());
 }
 
+/// Files of a results folder that are too large for anything that belongs there; a disk image is.
+fn larger_than_a_journal(folder: &Path) -> Vec<String> {
+    let files = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let large = files.filter(|file| file.metadata().unwrap().len() >= 8 << 20);
+    large.map(|file| file.path().display().to_string()).collect()
+}
+
 #[test]
 fn all_24_cells_complete_and_the_report_is_made_again_byte_for_byte() {
     if !is_root() {
@@ -120,7 +127,7 @@ fn all_24_cells_complete_and_the_report_is_made_again_byte_for_byte() {
     for made in ["plan.toml", "journal.jsonl", "runs.csv", "summary.json", "report/index.html"] {
         assert!(latest.join(made).exists(), "{made}");
     }
-    assert!(!latest.join("disk-direct.img").exists());
+    assert_eq!(larger_than_a_journal(&latest), [""; 0], "disk images have no name");
     assert_eq!(leftovers(folder.path()), [] as [String; 0]);
 
     let again = folder.path().join("again");
@@ -153,7 +160,7 @@ fn ctrl_c_leaves_the_finished_trials_a_report_and_nothing_else() {
         .map(|cell| cell["n"].as_u64().unwrap())
         .sum::<u64>();
     assert!(finished >= 3 && counted >= 1, "{finished} finished, {counted} counted");
-    assert!(!latest.join("disk-loop.img").exists());
+    assert_eq!(larger_than_a_journal(&latest), [""; 0], "disk images have no name");
     assert_eq!(leftovers(folder.path()), [] as [String; 0]);
 }
 
