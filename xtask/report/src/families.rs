@@ -52,8 +52,9 @@ pub fn family(input: &Input, probe: &str, metric: &MetricSpec, first: bool) -> F
     let cells: Vec<&Cell> = input.cells().filter(|cell| cell.probe == probe).collect();
     let runs: BTreeMap<&Cell, Vec<Run>> =
         cells.iter().map(|cell| (*cell, input.series(cell, &metric.name))).collect();
-    let is_control =
-        |cell: &Cell| input.plan.attachments.get(&cell.attachment).is_some_and(|spec| spec.control);
+    let is_control = |cell: &Cell| {
+        cell.arm.is_some() || input.plan.attachments.get(&cell.attachment).is_some_and(|spec| spec.control)
+    };
     let baseline_of = |cell: &Cell| input.compared_with(cell, |other| runs.contains_key(other));
     let controls: BTreeMap<Cell, Control> = cells
         .iter()

@@ -137,6 +137,10 @@ impl Input {
     /// Of the cells for which `exists` holds, the one to compare `cell` with: the baseline attachment
     /// under the same load, else without load.
     pub fn compared_with(&self, cell: &Cell, exists: impl Fn(&Cell) -> bool) -> Option<Cell> {
+        if cell.arm.is_some() {
+            // Another arm is compared with the cell that it is an arm of.
+            return Some(Cell { arm: None, ..cell.clone() }).filter(|own| exists(own));
+        }
         let baseline = self.baseline()?;
         if cell.attachment == baseline {
             return None;

@@ -220,10 +220,10 @@ pub fn short(probe: &Probe) -> Table {
             cell.summary.name.clone(),
             metric.n.to_string(),
             shown(metric.mean, |value| mean.show(value)),
-            if cell.summary.is_baseline(probe.summary) {
-                "baseline".into()
-            } else if let Some(control) = cell.summary.control {
+            if let Some(control) = cell.summary.control {
                 format!("control {} %", number::signed(control.percent, 2))
+            } else if cell.summary.is_baseline(probe.summary) {
+                "baseline".into()
             } else {
                 shown(metric.difference, |value| difference.show_signed(value.value))
             },

@@ -172,3 +172,43 @@ fn boots_are_told_apart_and_their_number_is_said() {
     };
     assert!(width(&report) > width(&one), "three boots say less than twenty blocks");
 }
+
+/// A sample in which every block has a second arm of `disk/native/none`, with its elapsed time times `factor`.
+fn with_control(factor: f64) -> (TempDir, Report) {
+    let folder = tempfile::tempdir().unwrap();
+    sample::write(folder.path(), &sample::plan(20));
+    let path = folder.path().join("journal.jsonl");
+    let mut lines: Vec<Value> =
+        fs::read_to_string(&path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let arm = json!({"probe": "disk", "attachment": "native", "load": "none", "arm": "control"});
+    lines[0]["cells"].as_array_mut().unwrap().push(arm.clone());
+    let baseline: Vec<Value> =
+        lines.iter().filter(|line| name(line) == "disk/native/none").cloned().collect();
+    let mut random = meter::random::Random::new(5);
+    for (index, mut line) in baseline.into_iter().enumerate() {
+        line["cell"] = arm.clone();
+        line["sequence"] = json!(10_000 + index);
+        line["metrics"]["elapsed"] = json!(19.164 * factor * (0.999 + 0.002 * random.unit()));
+        lines.push(line);
+    }
+    fs::write(&path, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let report = make(folder.path()).unwrap();
+    (folder, report)
+}
+
+#[test]
+fn a_control_gives_the_noise_floor_and_one_that_differs_is_said_first() {
+    let (folder, report) = with_control(1.0);
+    let control = super::cell(&report.summary, "disk/native/none/control").control.unwrap();
+    assert!(!control.differs && (0.0..0.2).contains(&control.noise_floor_percent), "{control:?}");
+    let floor = super::cell(&report.summary, "disk/passthrough/none").metrics["elapsed"].noise_floor_percent;
+    assert_eq!(floor, Some(control.noise_floor_percent));
+    assert!(page(folder.path()).contains("Noise floor") && terminal(&report, 160).contains("control "));
+    assert!(!page(folder.path()).contains("DO NOT TRUST"));
+    let (folder, report) = with_control(1.05);
+    assert!(super::cell(&report.summary, "disk/native/none/control").control.unwrap().differs);
+    assert!(page(folder.path()).split("At a glance").next().unwrap().contains("DO NOT TRUST"));
+    // Passthrough is 0.55 % slower, less than the control.
+    let verdict = super::cell(&report.summary, "disk/passthrough/none").metrics["elapsed"].verdict;
+    assert!(verdict.unwrap().direction.is_none(), "{verdict:?}");
+}
