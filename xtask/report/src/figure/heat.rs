@@ -55,7 +55,7 @@ pub fn draw(probe: &Probe) -> Option<Figure> {
         description: said.join("; "),
         caption: format!(
             "Ratio of means, and the change in percent with its 95 % interval; compared with {}. {} “?” \
-             marks cells whose interval of the difference holds zero; combinations left blank are not part \
+             marks undecided cells; combinations left blank are not part \
              of the plan.",
             probe.comparison(),
             match probe.main.better {
