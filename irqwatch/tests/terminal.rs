@@ -5,7 +5,7 @@
 mod support;
 
 use std::{
-    io::{Read, Write},
+    io::{BufReader, Read, Write},
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     time::{Duration, Instant},
@@ -41,7 +41,7 @@ impl Terminal {
         match child {
             Ok(mut child) => {
                 let (tell, output) = channel();
-                let bytes = child.stdout.take().unwrap().bytes();
+                let bytes = BufReader::new(child.stdout.take().unwrap()).bytes();
                 std::thread::spawn(move || bytes.map_while(Result::ok).try_for_each(|byte| tell.send(byte)));
                 Some(Self { child, output, _script: script })
             }
