@@ -33,20 +33,26 @@ impl Mark {
     /// A script that writes the kernel's name of the device, or nothing.
     fn script(&self) -> String {
         match self {
-            Self::Serial(serial) => format!(
+            // Whole numbers only, without the header of a VPD page and the blanks that pad them.
+            Self::Serial(serial) => only_one(&format!(
                 "for d in /sys/block/*; do for f in device/vpd_pg80 device/serial serial; do [ -r $d/$f ] || continue; \
-                 if tr '\\000' ' ' 2>/dev/null <$d/$f | grep -qF {}; then echo ${{d##*/}}; exit; fi; done; done",
+                 from=1; [ $f != device/vpd_pg80 ] || from=5; \
+                 s=$(tail -c +$from $d/$f 2>/dev/null | tr -d '\\000' | sed 's/^[[:space:]]*//; s/[[:space:]]*$//'); \
+                 [ \"$s\" != {} ] || {{ found=\"$found ${{d##*/}}\"; break; }}; done; done",
                 quote(serial)
-            ),
-            Self::Mac(mac) => format!(
+            )),
+            Self::Mac(mac) => only_one(&format!(
                 "for d in /sys/class/net/*; do [ -e $d/device ] || continue; \
-                 if grep -qixF {} $d/address 2>/dev/null; then echo ${{d##*/}}; exit; fi; done",
+                 ! grep -qixF {} $d/address 2>/dev/null || found=\"$found ${{d##*/}}\"; done",
                 quote(mac)
-            ),
+            )),
             // Its node is there before its back end: only a disk with a size can be used, or detached again.
-            Self::Named(name) => format!(
-                "s=$(cat /sys/block/{name}/size 2>/dev/null); [ -b /dev/{name} ] && [ \"${{s:-0}}\" -gt 0 ] && echo {name} || true"
-            ),
+            Self::Named(name) => {
+                let name = quote(name);
+                format!(
+                    "s=$(cat /sys/block/{name}/size 2>/dev/null); [ -b /dev/{name} ] && [ \"${{s:-0}}\" -gt 0 ] && echo {name} || true"
+                )
+            }
         }
     }
 
@@ -72,6 +78,15 @@ impl Mark {
             Self::Named(name) => format!("virtual disk {name}"),
         }
     }
+}
+
+/// A script that collects names in `found` with `search`, and writes the one that it found. Several are an error:
+/// to take the first would be to take any.
+fn only_one(search: &str) -> String {
+    format!(
+        "found=; {search}; set -- $found; \
+         [ $# -le 1 ] || {{ echo \"more than one device has it: $*\" >&2; exit 1; }}; [ $# -eq 0 ] || echo $1"
+    )
 }
 
 /// The kernel's name of the device in `place`, if it is there.
@@ -116,5 +131,55 @@ pub fn pci_function(place: &dyn Shell, class: &str, name: &str) -> Result<String
     match path.split('/').rfind(is_function) {
         Some(function) => Ok(function.to_owned()),
         None => bail!("{name} is on no PCI bus ({path}); it can't be passed through"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path, process::Command};
+
+    use super::*;
+
+    /// What the script of `mark` writes where /sys is `folder`, and whether it succeeds.
+    fn found(folder: &Path, mark: &Mark) -> (String, bool) {
+        let script = mark.script().replace("/sys/", &format!("{}/", folder.display()));
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        (String::from_utf8(output.stdout).unwrap().trim().to_owned(), output.status.success())
+    }
+
+    fn write(folder: &Path, path: &str, bytes: &[u8]) {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn a_disk_is_found_by_its_whole_serial_number_and_only_if_it_is_the_only_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        write(folder, "block/sda/device/vpd_pg80", b"\0\x80\0\x14            LAB-DISK-12");
+        write(folder, "block/nvme0n1/device/serial", b"LAB-DISK-1          \n");
+        write(folder, "block/vda/serial", b"twin");
+        write(folder, "block/vdb/serial", b"twin");
+        let serial = |text: &str| found(folder, &Mark::Serial(text.into()));
+        assert_eq!(serial("LAB-DISK-12"), ("sda".into(), true));
+        assert_eq!(serial("LAB-DISK-1"), ("nvme0n1".into(), true));
+        for part in ["LAB-DISK", "DISK-12", "LAB-DISK-123", "*", ".", "$(echo twin)"] {
+            assert_eq!(serial(part), (String::new(), true), "{part}");
+        }
+        assert_eq!(serial("twin"), (String::new(), false), "which of the two?");
+    }
+
+    #[test]
+    fn an_interface_is_found_by_its_whole_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        write(folder, "class/net/eth0/address", b"52:54:00:aa:00:01\n");
+        write(folder, "class/net/eth0/device/x", b"");
+        write(folder, "class/net/bridge/address", b"52:54:00:aa:00:02\n");
+        let mac = |text: &str| found(folder, &Mark::Mac(text.into()));
+        assert_eq!(mac("52:54:00:AA:00:01"), ("eth0".into(), true));
+        assert_eq!(mac("52:54:00:aa:00:0"), (String::new(), true));
+        assert_eq!(mac("52:54:00:aa:00:02"), (String::new(), true), "no device of its own");
     }
 }
