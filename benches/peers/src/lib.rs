@@ -1,7 +1,7 @@
 //! `cargo xtask peers`: our tools side by side with the programs that people use today.
 //!
-//! A [`comparison`] is data: one piece of work, our side, the peers' sides, and the goals. Each group
-//! of them has a file (`disk`, `udp`, …). The [`runner`] lets every side do the work once a round, in
+//! A `comparison` is data: one piece of work, our side, the peers' sides, and the goals. Each group
+//! of them has a file (`disk`, `udp`, …). The `runner` lets every side do the work once a round, in
 //! an order that rotates, and forms ratios pair by pair, so that a machine that slows down meanwhile
 //! slows everyone. `docs/peers.md` says what is counted and how.
 

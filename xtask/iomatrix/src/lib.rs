@@ -18,7 +18,7 @@ use platform::Registry;
 /// Runs one command on the platforms of `registry`; gives its exit code.
 ///
 /// # Errors
-/// Whatever kept the command from its end; [`exit_code`] says with which code the program then ends.
+/// Whatever kept the command from its end; the program then ends with the code of its kind.
 pub fn run(command: IomatrixCommand, registry: &Registry) -> Result<u8> {
     match command {
         IomatrixCommand::Matrix(args) => matrix::run(&args, registry),
