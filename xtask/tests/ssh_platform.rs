@@ -169,7 +169,7 @@ fn what_a_plan_says_of_machines_is_checked_with_its_line() {
         ("file = \"", "disk = \"\", file = \"", "one line that is not empty"),
         ("file = \"", "disk = \"S1\", file = \"", "two answers"),
         ("peer = \"127.0.0.1\"", "peer = \"generator\"", "an IP address"),
-        ("baseline = true", "device = { disk = \"virtual\" }", "unknown variant `virtual`"),
+        ("baseline = true", "device = { disk = \"virtual\" }\nbaseline = true", "unknown variant `virtual`"),
     ] {
         let line = 1 + good[..good.find(from).expect(from)].matches('\n').count();
         fs::write(&path, good.replacen(from, to, 1)).unwrap();
