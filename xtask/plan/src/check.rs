@@ -108,7 +108,11 @@ impl Checker<'_> {
         texts.extend(plan.platform.settings.values().filter_map(toml::Value::as_str));
         for name in plan.variables.keys() {
             let (at, word) = (["variables", name], format!("{{{name}}}"));
-            if self.sources.own_has(&at) && !texts.iter().any(|text| text.contains(&word)) {
+            // A plan as resolved, published numbers included, keeps what it inherited and did not use.
+            if plan.published.is_none()
+                && self.sources.own_has(&at)
+                && !texts.iter().any(|text| text.contains(&word))
+            {
                 return Err(self.sources.error(&at, format!("nothing uses the variable `{name}`")));
             }
         }
