@@ -28,6 +28,17 @@ pub fn known_words(plan: &Plan, word: impl Fn(&str) -> String) -> BTreeMap<Strin
     built_in.chain(addresses).chain(variables).map(|name| (name.clone(), word(&name))).collect()
 }
 
+/// Variables whose word stands in no argument and no setting of the platform.
+pub(super) fn unused_variables(plan: &Plan) -> Vec<String> {
+    let parts = plan.loads.values().flat_map(|load| &load.parts);
+    let parts = parts.chain(plan.probes.values().flat_map(|probe| &probe.with)).flat_map(|part| &part.args);
+    let args = parts.chain(plan.probes.values().flat_map(|probe| &probe.args));
+    let mut texts: Vec<&str> = args.map(|arg| arg.get_ref().as_str()).collect();
+    texts.extend(plan.platform.settings.values().filter_map(toml::Value::as_str));
+    let is_used = |name: &&String| texts.iter().any(|text| text.contains(&format!("{{{name}}}")));
+    plan.variables.keys().filter(|name| !is_used(name)).cloned().collect()
+}
+
 /// Checks every name and number of `plan`.
 pub(super) fn check(plan: &Plan, sources: &Sources) -> Result<()> {
     let checker = Checker { plan, sources };
@@ -99,24 +110,14 @@ impl Checker<'_> {
 
     /// A variable that nothing uses is a number that does not act.
     fn unused(&self) -> Result<()> {
-        let plan = self.plan;
-        let parts = plan.loads.values().flat_map(|load| &load.parts);
-        let parts =
-            parts.chain(plan.probes.values().flat_map(|probe| &probe.with)).flat_map(|part| &part.args);
-        let args = parts.chain(plan.probes.values().flat_map(|probe| &probe.args));
-        let mut texts: Vec<&str> = args.map(|arg| arg.get_ref().as_str()).collect();
-        texts.extend(plan.platform.settings.values().filter_map(toml::Value::as_str));
-        for name in plan.variables.keys() {
-            let (at, word) = (["variables", name], format!("{{{name}}}"));
-            // A plan as resolved, published numbers included, keeps what it inherited and did not use.
-            if plan.published.is_none()
-                && self.sources.own_has(&at)
-                && !texts.iter().any(|text| text.contains(&word))
-            {
-                return Err(self.sources.error(&at, format!("nothing uses the variable `{name}`")));
+        let own = |name: &&String| self.sources.own_has(&["variables", name]);
+        match unused_variables(self.plan).iter().find(own) {
+            Some(name) => {
+                let message = format!("nothing uses the variable `{name}`");
+                Err(self.sources.error(&["variables", name], message))
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Names that are none, and names of one kind that differ in upper and lower case only.

@@ -80,6 +80,10 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<(Plan, Sources)> {
     plan.selection.skip.extend(overrides.skip.iter().cloned());
     inline_published(&mut plan, sources.base.as_ref().unwrap_or(&sources.own))?;
     check::check(&plan, &sources)?;
+    // Of what was inherited, a plan as resolved has only what it uses: so it passes its own checks again.
+    for name in check::unused_variables(&plan) {
+        plan.variables.remove(&name);
+    }
     Ok((plan, sources))
 }
 

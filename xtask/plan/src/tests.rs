@@ -221,6 +221,7 @@ fn what_would_change_a_number_or_break_a_trial_is_refused_with_its_line() {
         ("block = \"128KiB\"", "disk = \"128KiB\"", 0, "a word that the platform gives"),
         ("block = \"128KiB\"", "peer = \"128KiB\"", 0, "a word that the platform gives"),
         ("block = \"128KiB\"", "block = \"{total}\"", 0, "has a brace"),
+        ("block = \"128KiB\"", "block = \"128KiB\"\nblok = \"1\"", 1, "nothing uses"),
         ("trial_timeout_s = 600", "trial_timeout_s = nan", 0, "at most 604800 seconds"),
         ("trial_timeout_s = 600", "trial_timeout_s = 1e300", 0, "at most 604800 seconds"),
         ("trial_timeout_s = 600", "trial_timeout_s = inf", 0, "at most 604800 seconds"),
