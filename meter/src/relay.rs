@@ -177,8 +177,10 @@ mod tests {
                 taker.collect(&mut sum);
                 std::hint::spin_loop();
             }
+            // Only a join makes all that the worker did visible here; `is_finished` does not.
+            let rest = worker.join().unwrap();
             taker.collect(&mut sum);
-            sum.merge(&worker.join().unwrap());
+            sum.merge(&rest);
         });
         assert_eq!(sum.0, (0..values).collect::<Vec<_>>());
     }
@@ -230,8 +232,10 @@ mod tests {
             while !worker.is_finished() {
                 taker.collect(&mut sum);
             }
+            // Only a join makes all that the worker did visible here; `is_finished` does not.
+            let rest = worker.join().unwrap();
             taker.collect(&mut sum);
-            sum.merge(&worker.join().unwrap());
+            sum.merge(&rest);
         });
         assert_eq!(sum.count(), RECORDS);
     }
