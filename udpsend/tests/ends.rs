@@ -66,12 +66,12 @@ fn a_full_queue_keeps_no_run() {
     check_ends(&lab, RECEIVER);
 }
 
-#[test]
-fn a_stop_is_seen_while_the_link_takes_nothing() {
-    let Some(lab) = Lab::new() else { return };
-    for method in ["send", "sendmmsg", "gso"] {
+/// Stops each method half a second after its start; says how many slots each missed, of the last run.
+fn check_stops(lab: &Lab, target: &str) -> Vec<u64> {
+    let stop = |method: &str| {
         let args =
-            format!("{ABSENT}:5010 --json --method {method} --load 20kpps --batch 1024 --duration 60s");
+            format!("{target}:5010 --json --method {method} --load 20kpps --batch 1024 --duration 60s");
+        let mut missed = 0;
         // The best of three, for a machine that is busy with other things; it was 0.7 s every time.
         let stopped_after_s = (0..3).map(|_| {
             let mut command = lab.sender.command(env!("CARGO_BIN_EXE_udpsend"));
@@ -79,13 +79,29 @@ fn a_stop_is_seen_while_the_link_takes_nothing() {
             std::thread::sleep(std::time::Duration::from_millis(500));
             let begun = std::time::Instant::now();
             sender.signal("INT");
-            let sent = sender.finish();
-            assert!(count(sent.summary(), "missed_slots") > 1000, "{method}: {}", sent.summary());
+            missed = count(sender.finish().summary(), "missed_slots");
             begun.elapsed().as_secs_f64()
         });
         let best_s = stopped_after_s.fold(f64::INFINITY, f64::min);
-        assert!(best_s < 0.5, "{method}: {best_s} s after the signal");
+        assert!(best_s < 0.5, "{target}, {method}: {best_s} s after the signal");
+        missed
+    };
+    ["send", "sendmmsg", "gso"].map(stop).into()
+}
+
+#[test]
+fn a_stop_is_seen_while_the_link_takes_nothing() {
+    let Some(lab) = Lab::new() else { return };
+    // What waits for a host that does not answer the kernel drops when it is too much: not every method waits.
+    check_stops(&lab, ABSENT);
+    // A queue with more room than a socket: every method waits for the socket's.
+    let slow = "tc qdisc replace dev vs root tbf rate 1mbit burst 4kb limit 300kb";
+    if !lab.sender.command("sh").args(["-c", slow]).status().unwrap().success() {
+        eprintln!("skipped: this kernel has no tbf");
+        return;
     }
+    let missed = check_stops(&lab, RECEIVER);
+    assert!(missed.iter().all(|missed| *missed > 1000), "the link did not hold them up: {missed:?}");
 }
 
 #[test]
